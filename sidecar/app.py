@@ -1,0 +1,250 @@
+"""The composition root: builds every object once, starts in order, drains, stops in reverse."""
+
+import asyncio
+import errno
+import logging
+import random
+import signal
+import time
+import uuid
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from sidecar import __version__
+from sidecar.config.faults import ConfigError
+from sidecar.config.load import Loaded
+from sidecar.config.snapshot import Drain, Listener, Snapshot
+from sidecar.control.admin import Admin
+from sidecar.control.background import keep_running, watch_loop
+from sidecar.control.catalogue import Catalogue
+from sidecar.control.reload import Addresses, Reloader
+from sidecar.control.socket import ControlSocket, ControlSocketError
+from sidecar.dataplane.echo import EchoUpstream
+from sidecar.dataplane.executor import Clock, Executor
+from sidecar.dataplane.listener import Handler, HttpListener
+from sidecar.dataplane.server import DataServer, Program
+from sidecar.dataplane.upstream import HttpUpstream
+from sidecar.runtime.current import Current
+from sidecar.runtime.life import Life
+from sidecar.runtime.report import Report
+from sidecar.runtime.store import BackendKey, RuntimeStore
+from sidecar.telemetry.collector import StateCollector
+from sidecar.telemetry.instruments import Instruments
+
+_log = logging.getLogger(__name__)
+
+QUIET = 0.5  # seconds without a request, after which a draining sidecar may stop
+LAST_WORDS = 2.0  # seconds for error events to reach the clients at the end
+
+
+class CannotStart(Exception):
+    """The program cannot start; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Where to listen when there is no good configuration that says it."""
+
+    data: Listener
+    admin: Listener
+    control_socket: str
+
+
+class Sidecar:
+    """The whole program, from its parts to its end."""
+
+    def __init__(self, load: Callable[[], Loaded]) -> None:
+        wall = time.time  # noqa: TID251  # this is where the clocks are handed out
+        self.clock = Clock(time.monotonic, wall, random.random)
+        self.current, self.store = Current(), RuntimeStore()
+        self.life = Life(born=self.clock.now())
+        self.instruments = Instruments.build(__version__)
+        self.report = Report(self.current, self.store, self.life, __version__, self.clock.now)
+        self.instruments.metrics.registry.register(StateCollector(self.report.gauges))
+        self.upstream = HttpUpstream()
+        self.catalogue = Catalogue(
+            self.current, self.store, self.instruments.redact, self.clock.now
+        )
+        self.reloader = Reloader(load, self.current, self.store, self.instruments, self._swapped)
+        recorder = self.instruments.recorder
+        self.data = DataServer(
+            Program(
+                current=self.current,
+                store=self.store,
+                life=self.life,
+                report=self.report,
+                recorder=recorder,
+                redact=self.instruments.redact,
+                instance=uuid.uuid4().hex[:16],
+                new_id=_new_id,
+                born=int(self.clock.wall()),
+            ),
+            Executor(
+                self.upstream, EchoUpstream(self.clock.wall()), self.store, recorder, self.clock
+            ),
+            self.clock,
+        )
+        self.admin = Admin(self.current, self.life, self.report, self.instruments)
+        self._stop = asyncio.Event()
+        self._drain_limit: asyncio.Timeout | None = None
+        self._runners: list[web.ServerRunner] = []
+
+    async def _swapped(self, snapshot: Snapshot, gone: Collection[BackendKey]) -> None:
+        for key in gone:
+            await self.upstream.forget(key)
+        self.catalogue.wake()
+
+    async def run(self, doors: Doors, announce: Callable[[Snapshot], None]) -> None:
+        """Listen, serve until told to stop, drain. Raises CannotStart."""
+        snapshot = self.current.get()
+        place = snapshot or doors
+        control = ControlSocket(
+            Path(place.control_socket),
+            self.reloader.reload_now,
+            self.report,
+            self.instruments.redact,
+        )
+        try:
+            await self._listen("data", self.data.handle, place.data)
+            await self._listen("admin", self.admin.handle, place.admin)
+            await control.open()
+            self.reloader.bound = Addresses.of(place)
+            async with asyncio.TaskGroup() as group:
+                self._follow_signals(group)
+                tasks = [
+                    group.create_task(keep_running(name, work), name=name)
+                    for name, work in (
+                        ("reload", self.reloader.run),
+                        ("catalogue", self.catalogue.run),
+                        ("loop lag", lambda: watch_loop(self.instruments.metrics.loop_lag.set)),
+                    )
+                ]
+                self.life.started = True
+                if snapshot is not None:
+                    announce(snapshot)
+                await self._stop.wait()
+                await self._drain()
+                for task in tasks:
+                    task.cancel()
+        except ControlSocketError as error:
+            raise CannotStart(str(error)) from error
+        finally:
+            await control.close()
+            for runner in reversed(self._runners):
+                await runner.cleanup()
+            await self.upstream.close()
+
+    def _header_limit(self) -> int:
+        snapshot = self.current.get()
+        return snapshot.limits.header if snapshot else DEFAULT_HEADER_LIMIT
+
+    async def _listen(self, name: str, handle: Handler, place: Listener) -> None:
+        server = HttpListener(handle, self._header_limit, _new_id)
+        runner = web.ServerRunner(server, shutdown_timeout=LAST_WORDS)
+        self._runners.append(runner)
+        await runner.setup()
+        for address in place.addresses:
+            try:
+                await web.TCPSite(runner, address, place.port).start()
+            except OSError as error:
+                # a host without IPv6 is no reason to fail: loopback has its other address
+                if ":" in address and len(place.addresses) > 1 and error.errno in _NO_IPV6:
+                    _log.debug("no IPv6 here: %s is left out", address)
+                    continue
+                raise CannotStart(_cannot_bind(name, address, place.port, error)) from error
+
+    def _follow_signals(self, group: asyncio.TaskGroup) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._told_to_stop)
+        loop.add_signal_handler(
+            signal.SIGHUP, lambda: group.create_task(self._reload_by_signal(), name="reload")
+        )
+
+    async def _reload_by_signal(self) -> None:
+        await self.reloader.reload_now()
+
+    def _told_to_stop(self) -> None:
+        """The first signal begins the drain, a second one ends it."""
+        if self._stop.is_set() and self._drain_limit is not None:
+            self._drain_limit.reschedule(asyncio.get_running_loop().time())
+        self._stop.set()
+
+    async def _drain(self) -> None:
+        """As a sidecar keep serving until quiet; as a gateway turn new traffic away first."""
+        snapshot = self.current.get()
+        drain = snapshot.drain if snapshot else Drain()
+        _log.info("stopping: %d requests in flight", self.data.in_flight)
+        self.life.draining = True
+        self.instruments.metrics.draining.set(1)
+        try:
+            async with asyncio.timeout(drain.limit) as self._drain_limit:
+                if drain.mode == "gateway":
+                    await self._turn_away(drain.settle)
+                    await self.data.idle.wait()
+                else:
+                    await self._until_quiet()
+        except TimeoutError:
+            _log.warning("%d requests are ended before they are done", self.data.in_flight)
+        self.data.end_all()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS):
+                await self.data.idle.wait()
+
+    async def _turn_away(self, settle: float) -> None:
+        """Tell the balancer first, and close the door once it has had the time to listen."""
+        self.life.settling = True
+        await asyncio.sleep(settle)
+        for site in list(self._runners[0].sites):
+            await site.stop()
+
+    async def _until_quiet(self) -> None:
+        """Return when nothing has been in flight for a while; new requests are still served."""
+        while True:
+            await self.data.idle.wait()
+            left = self.data.busy_until + QUIET - self.clock.now()
+            if left <= 0:
+                return
+            await asyncio.sleep(left)
+
+
+async def serve(
+    first: Loaded | ConfigError,
+    load: Callable[[], Loaded],
+    doors: Doors,
+    announce: Callable[[Snapshot], None],
+) -> None:
+    """Run the sidecar until a signal stops it.
+
+    It begins with what `first` loaded; with faults it serves 503 until a good configuration comes.
+    `load` reads the configuration at each reload, `doors` says where to listen while there is none.
+    Raises CannotStart.
+    """
+    program = Sidecar(load)
+    if isinstance(first, ConfigError):
+        program.reloader.refuse(str(first))
+    else:
+        await program.reloader.accept(first)
+    await program.run(doors, announce)
+
+
+def _new_id() -> str:
+    """An id for a request; it is no secret, so that chance need not be strong."""
+    return f"{random.getrandbits(128):032x}"
+
+
+DEFAULT_HEADER_LIMIT = 64 * 1000  # bytes, while there is no configuration
+_NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+def _cannot_bind(name: str, address: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"Port {port} on {address} is taken, probably by another sidecar. Stop it, or set "
+            f"another `listeners.{name}.port`."
+        )
+    return f"Cannot listen on {address} port {port} (listeners.{name}): {error.strerror}."

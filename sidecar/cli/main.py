@@ -1,0 +1,218 @@
+"""The command `llm-sidecar`: reads arguments, does one thing, returns an exit code.
+
+0 well done, 1 failed, 2 wrong usage, 78 the configuration cannot be used.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from sidecar import __version__
+from sidecar.app import CannotStart, Doors, serve
+from sidecar.cli import tables
+from sidecar.cli.banner import banner
+from sidecar.cli.client import NotRunning, ask
+from sidecar.cli.source import Source, find, source
+from sidecar.config import load, schema
+from sidecar.config.faults import ConfigError
+from sidecar.config.load import Loaded
+from sidecar.config.printing import as_yaml
+from sidecar.config.snapshot import Snapshot
+
+EX_CONFIG = 78  # as in sysexits.h
+
+_EPILOG = """\
+examples:
+  llm-sidecar run                          start with what the environment offers
+  llm-sidecar run --config sidecar.yaml    start with a file, and follow its changes
+  llm-sidecar run --local-only             let no prompt leave this machine and private networks
+  llm-sidecar check sidecar.yaml           tell every fault of a file
+  llm-sidecar print-config > mine.yaml     write down what `run` would use, to go on from there
+  llm-sidecar status                       look at the sidecar that is running
+
+without --config, the file is $LLM_SIDECAR_CONFIG, else ./sidecar.yaml, else
+/etc/llm-sidecar/config.yaml; with none of them, the environment is searched for keys
+(OPENAI_API_KEY, QWEN_API_KEY, MISTRAL_API_KEY, BACKEND_URL, CUSTOM_BACKEND_1_API_URL, ...)
+and this machine for an Ollama.
+
+exit codes: 0 well done, 1 failed, 2 wrong usage, 78 the configuration cannot be used
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] | None = options.command
+    if command is None:
+        parser.print_help(sys.stderr)
+        return 2
+    try:
+        return command(options)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return EX_CONFIG
+    except NotRunning as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="llm-sidecar",
+        description="A pod's localhost for LLMs: one address for the application, and behind it a "
+        "fallback chain of backends.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"llm-sidecar {__version__}")
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    run = commands.add_parser("run", help="start the sidecar")
+    _add_config(run)
+    run.add_argument(
+        "--start",
+        choices=("strict", "degraded"),
+        default="strict",
+        help="with a configuration that cannot be used: strict (the default) stops with code 78, "
+        "degraded answers 503 with what is wrong until a good one comes",
+    )
+    run.add_argument(
+        "--local-only",
+        action="store_true",
+        help="let no prompt leave loopback and private addresses",
+    )
+    run.add_argument(
+        "--echo",
+        action="store_true",
+        help="without a file, and when nothing is found, answer with the built-in echo even where "
+        "no terminal is (`make run` says so)",
+    )
+    run.set_defaults(command=_run)
+
+    check = commands.add_parser("check", help="tell every fault of a configuration file")
+    check.add_argument("file", metavar="FILE")
+    check.set_defaults(command=_check)
+
+    described = commands.add_parser("schema", help="print the JSON Schema of the configuration")
+    described.set_defaults(command=_schema)
+
+    printed = commands.add_parser(
+        "print-config", help="print the configuration with all defaults, without secrets"
+    )
+    printed.add_argument("file", metavar="FILE", nargs="?", help="default: what `run` would use")
+    _add_config(printed)
+    printed.set_defaults(command=_print_config)
+
+    for name, command, text in (
+        ("status", _status, "show backends, routes and configuration of a running sidecar"),
+        ("reload", _reload, "have a running sidecar read its configuration now"),
+    ):
+        talk = commands.add_parser(name, help=text)
+        _add_config(talk)
+        talk.add_argument("--socket", metavar="PATH", help="the sidecar's control socket")
+        talk.add_argument("--json", action="store_true", help="print the answer as JSON")
+        talk.set_defaults(command=command)
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", metavar="FILE", help="the configuration file")
+
+
+def _run(options: argparse.Namespace) -> int:
+    degraded = options.start == "degraded"
+    # the echo is for a person who tries things out, never for a program that nobody watches
+    allow_echo = not degraded and (options.echo or sys.stdin.isatty() or sys.stdout.isatty())
+    chosen = source(
+        options.config, os.environ, local_only=options.local_only, allow_echo=allow_echo
+    )
+    first: Loaded | ConfigError
+    try:
+        first = chosen.load()
+    except ConfigError as error:
+        if not degraded:
+            raise
+        first = error
+    doors = Doors(*load.doors(chosen.path, os.environ))
+    try:
+        _run_loop(serve(first, chosen.load, doors, lambda snapshot: _announce(snapshot, chosen)))
+    except CannotStart as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _announce(snapshot: Snapshot, chosen: Source) -> None:
+    # with a file and no terminal nobody reads it, and a log collector would stumble over it
+    if chosen.discovery is not None or sys.stdout.isatty():
+        print(banner(snapshot, chosen.name, chosen.discovery), flush=True)
+
+
+def _run_loop(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        import uvloop
+
+        factory: Callable[[], asyncio.AbstractEventLoop] | None = uvloop.new_event_loop
+    except ImportError:  # it does not exist for every system
+        factory = None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(work)
+
+
+def _check(options: argparse.Namespace) -> int:
+    try:
+        loaded = load.load(options.file, os.environ)
+    except ConfigError as error:
+        print(error)
+        return EX_CONFIG
+    for warning in loaded.warnings:
+        print(warning.render(loaded.source))
+    backends, routes = len(loaded.snapshot.backends), len(loaded.snapshot.routes.routes)
+    print(f"OK: {_count(backends, 'backend')}, {_count(routes, 'route')}")
+    return 0
+
+
+def _schema(_: argparse.Namespace) -> int:
+    print(json.dumps(schema.json_schema(), indent=2))
+    return 0
+
+
+def _print_config(options: argparse.Namespace) -> int:
+    chosen = source(options.file or options.config, os.environ, local_only=False, allow_echo=True)
+    print(as_yaml(chosen.load()), end="")
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    _, answer = ask(_socket(options), "GET", "/status")
+    print(json.dumps(answer, indent=2) if options.json else tables.status(answer))
+    return 0
+
+
+def _reload(options: argparse.Namespace) -> int:
+    code, answer = ask(_socket(options), "POST", "/reload")
+    if options.json:
+        print(json.dumps(answer, indent=2))
+    else:
+        lines = [*answer["warnings"], *answer["restart_needed"]]
+        if answer["faults"]:
+            lines.insert(0, answer["faults"])
+        lines.append(f"{answer['result']}: configuration {answer['revision'] or 'none'}")
+        print("\n".join(lines))
+    return 0 if code == 200 else EX_CONFIG
+
+
+def _socket(options: argparse.Namespace) -> str:
+    if options.socket:
+        return str(options.socket)
+    return load.doors(find(options.config, os.environ), os.environ)[2]
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -1,0 +1,65 @@
+"""Where the configuration comes from: a named file, a file at a usual place, or the environment."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sidecar.cli.client import look_for_ollamas
+from sidecar.config import zero
+from sidecar.config.faults import ConfigError, Fault
+from sidecar.config.load import Loaded, load, load_mapping
+from sidecar.config.zero import Discovery, discover, ollama_addresses
+
+VARIABLE = "LLM_SIDECAR_CONFIG"
+USUAL_PLACES = ("./sidecar.yaml", "/etc/llm-sidecar/config.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A configuration that can be loaded again and again; `path` is None without a file."""
+
+    path: str | None
+    name: str
+    load: Callable[[], Loaded]  # raises ConfigError
+    discovery: Discovery | None = None
+
+
+def find(named: str | None, environ: Mapping[str, str]) -> str | None:
+    """The path of the configuration file; None where there is none."""
+    if named or environ.get(VARIABLE):
+        return named or environ[VARIABLE]
+    return next((path for path in USUAL_PLACES if os.path.exists(path)), None)
+
+
+def source(
+    named: str | None, environ: Mapping[str, str], *, local_only: bool, allow_echo: bool
+) -> Source:
+    """The configuration that `run` would use. Without a file it looks around, once."""
+    path = find(named, environ)
+    if path is not None:
+        return Source(path, path, lambda: load(path, environ, local_only=local_only))
+    found = discover(
+        environ,
+        look_for_ollamas(ollama_addresses(environ)),
+        local_only=local_only,
+        allow_echo=allow_echo,
+    )
+
+    def load_found() -> Loaded:
+        if not found.found and not found.echo:
+            raise ConfigError(zero.SOURCE, [_nothing(found)])
+        return load_mapping(found.data, environ, source=zero.SOURCE, local_only=local_only)
+
+    return Source(None, "no configuration file", load_found, found)
+
+
+def _nothing(found: Discovery) -> Fault:
+    """The fault of a start that has neither a file nor anything in the environment."""
+    unspoken = (f"{name}, whose dialect is not spoken yet" for name in found.unspoken)
+    return Fault(
+        ("backends",),
+        "; ".join(("no configuration file and no backend", *unspoken, *found.notes)),
+        "a key in the environment (OPENAI_API_KEY, QWEN_API_KEY, MISTRAL_API_KEY, BACKEND_URL, "
+        "CUSTOM_BACKEND_1_API_URL), an Ollama at OLLAMA_HOST or localhost:11434, or --config FILE; "
+        "to try the sidecar without any, say --echo",
+    )

@@ -1,0 +1,74 @@
+"""Aligned text for a terminal: tables, and the status of a running sidecar. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Columns as wide as their widest cell; None is a dash."""
+    cells = [list(heads), *([_cell(one) for one in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
+    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in cells)
+    return "\n".join(lines)
+
+
+def status(seen: Mapping[str, Any]) -> str:
+    """The answer of `GET /status` as text."""
+    configuration = seen["configuration"]
+    parts = [
+        f"llm-sidecar {seen['version']}: {seen['status']}, up {_span(seen['uptime'])}"
+        + (", draining" if seen["draining"] else "")
+    ]
+    if seen["echo"]:
+        parts.append("The built-in echo is among the backends: no model answers there.")
+    parts.append(f"Configuration {seen['revision'] or 'none'}")
+    for name in ("warnings", "restart_needed"):
+        parts[-1] += "".join(f"\n  {line}" for line in configuration[name])
+    if configuration["faults"]:
+        parts[-1] += "\n  The last one read cannot be used:"
+        parts[-1] += "".join(f"\n  {line}" for line in configuration["faults"].splitlines())
+    parts.append(
+        table(
+            ("BACKEND", "AT", "STATE", "SUCCESS", "MEAN", "P95", "MIN", "MAX", "LAST FAULT"),
+            [_backend(one) for one in seen["backends"]],
+        )
+    )
+    parts.append(
+        table(
+            ("ROUTE", "MODELS", "READY", "CHAIN"),
+            [_route(one) for one in seen["routes"]],
+        )
+    )
+    return "\n\n".join(parts)
+
+
+def _backend(one: Mapping[str, Any]) -> list[object]:
+    latency = one["latency"] or {}
+    rate, fault = one["success_rate"], one["last_fault"] or {}
+    times = [_milliseconds(latency.get(key)) for key in ("mean", "p95", "shortest", "longest")]
+    success = None if rate is None else f"{rate:.1%}"
+    return [one["name"], one["host"], one["availability"], success, *times, fault.get("message")]
+
+
+def _route(one: Mapping[str, Any]) -> list[object]:
+    marks = [mark for mark in ("default", "relay") if one[mark]]
+    name = one["name"] + (f" ({', '.join(marks)})" if marks else "")
+    chain = (
+        target["backend"] + (f":{target['model']}" if target["model"] else "")
+        for target in one["targets"]
+    )
+    return [name, ", ".join(one["models"]), one["available_backends"], " → ".join(chain)]
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None else str(value)
+
+
+def _milliseconds(seconds: float | None) -> str | None:
+    return None if seconds is None else f"{seconds * 1000:.0f}ms"
+
+
+def _span(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"

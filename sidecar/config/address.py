@@ -1,0 +1,58 @@
+"""Where a call to a backend goes and which key it carries. Pure; both planes use it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from urllib.parse import urlencode
+
+from sidecar.config.snapshot import Backend, Credential, Forward
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Headers and query parameters that authenticate a call.
+
+    `forwarded` tells that the key is the client's own, so that its refusal is the client's too.
+    """
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    forwarded: bool = False
+
+
+def key_for(auth: Credential | Forward | None, client_key: str | None) -> Key:
+    """The key for a call by a client that brought `client_key`."""
+    match auth:
+        case None:
+            return Key()
+        case Credential():
+            return _placed(auth)
+        case Forward():
+            foreign = client_key is None or any(
+                fnmatchcase(client_key, pattern) for pattern in auth.replace
+            )
+            if not foreign:
+                return Key({"Authorization": f"Bearer {client_key}"}, forwarded=True)
+            return _placed(auth.otherwise) if auth.otherwise is not None else Key()
+
+
+def _placed(credential: Credential) -> Key:
+    value = credential.secret.value
+    match credential.place:
+        case "bearer":
+            return Key({"Authorization": f"Bearer {value}"})
+        case "header":
+            return Key({credential.name: value})
+        case "query":
+            return Key(query={credential.name: value})
+
+
+def url_for(backend: Backend, path: str, query: Mapping[str, str], client_query: str = "") -> str:
+    """The address of an operation: base URL, the path within its quirk, and the query.
+
+    `client_query` is what the client wrote behind the question mark, already filtered.
+    """
+    pairs = {**backend.quirks.query, **query}
+    parts = [part for part in (client_query, urlencode(pairs)) if part]
+    address = backend.base_url + backend.quirks.path.replace("{path}", path)
+    return f"{address}?{'&'.join(parts)}" if parts else address

@@ -1,0 +1,215 @@
+"""YAML text to plain data that knows where each part stood.
+
+YAML 1.2 core scalars only: `on`, `no` and `12:30` are text. Keys are text and stand once.
+`${NAME}` and `${NAME:-default}` in values are replaced from the environment; what stood there is
+kept for those who print. Raises ConfigError with every fault that it can still tell apart.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import yaml
+
+from sidecar.config.faults import ConfigError, Fault, KeyPath, Mark, Report
+
+MOST_NODES = 100_000  # aliases can make a small file unfold into a huge one
+DEEPEST = 50
+
+_TAG = "tag:yaml.org,2002:"
+_CORE = (
+    ("merge", r"<<", "<"),
+    ("null", r"~|null|Null|NULL|", ("~", "n", "N", "")),
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
+)
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+class _Loader(yaml.SafeLoader):
+    """The composer of PyYAML with the scalars of YAML 1.2."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+
+
+for _name, _pattern, _first in _CORE:
+    _Loader.add_implicit_resolver(_TAG + _name, re.compile(f"^(?:{_pattern})$"), list(_first))
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Plain data, the places of its keys and values, and the texts that held variables."""
+
+    data: Mapping[str, object]
+    text: str = ""
+    keys: Mapping[KeyPath, Mark] = field(default_factory=dict)
+    values: Mapping[KeyPath, Mark] = field(default_factory=dict)
+    variables: Mapping[KeyPath, str] = field(default_factory=dict)  # as it stood in the file
+
+    def locate(self, faults: Iterable[Fault]) -> list[Fault]:
+        """The faults with their places; what is missing is placed where it should stand."""
+        return [replace(fault, mark=fault.mark or self._mark(fault)) for fault in faults]
+
+    def _mark(self, fault: Fault) -> Mark | None:
+        first, second = (self.keys, self.values) if fault.at_key else (self.values, self.keys)
+        for length in range(len(fault.path), -1, -1):
+            path = fault.path[:length]
+            mark = first.get(path) or second.get(path)
+            if mark is not None:
+                return mark
+        return None
+
+
+def parse(text: str, environ: Mapping[str, str], source: str) -> Document:
+    """Read one document; raises ConfigError."""
+    reader = _Reader(environ)
+    try:
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+        finally:
+            loader.dispose()
+        data = {} if node is None else reader.value(node, ())
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError(source, [_syntax(error)]) from None
+    except yaml.YAMLError as error:  # a character that YAML does not allow
+        raise ConfigError(source, [Fault((), str(error).splitlines()[0], "YAML text")]) from None
+    except RecursionError:
+        raise ConfigError(source, [Fault((), "far too many levels", "a configuration")]) from None
+    data = {} if data is None else data
+    if not isinstance(data, dict):
+        reader.report.error((), "something else", "a mapping with keys such as backends and routes")
+    document = Document(
+        data if isinstance(data, dict) else {},
+        text,
+        reader.keys,
+        reader.values,
+        reader.variables,
+    )
+    if reader.report.broken:
+        raise ConfigError(source, document.locate(reader.report.faults))
+    return document
+
+
+def write(data: Mapping[str, object]) -> str:
+    """Plain data as YAML text, in the given order."""
+    return str(yaml.dump(data, Dumper=yaml.SafeDumper, sort_keys=False, allow_unicode=True))
+
+
+def _syntax(error: yaml.MarkedYAMLError) -> Fault:
+    problem = (error.problem or "text that is not YAML").removeprefix("found ")
+    place = error.problem_mark or error.context_mark
+    mark = Mark(place.line + 1, place.column + 1) if place is not None else None
+    if "expected a single document" in (error.context or ""):
+        return Fault((), "a second document", "one", "remove what follows the line ---", mark=mark)
+    if "\\t" in problem:
+        return Fault((), "a tab", "spaces: YAML is indented with spaces only", mark=mark)
+    context = f" {error.context}" if error.context else ""
+    return Fault((), f"a mistake in the YAML: {problem}{context}", "valid YAML", mark=mark)
+
+
+class _Reader:
+    """Turns nodes into data and remembers where each stood."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.report = Report()
+        self.keys: dict[KeyPath, Mark] = {}
+        self.values: dict[KeyPath, Mark] = {}
+        self.variables: dict[KeyPath, str] = {}
+        self._environ = environ
+        self._nodes = 0
+
+    def value(self, node: yaml.Node, path: KeyPath) -> object:
+        self._nodes += 1
+        if self._nodes > MOST_NODES or len(path) > DEEPEST:  # an alias may contain itself
+            raise yaml.MarkedYAMLError(
+                problem="aliases that unfold without end", problem_mark=node.start_mark
+            )
+        self.values[path] = _mark(node)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, (*path, place)) for place, item in enumerate(node.value)]
+        return self._scalar(node, path)
+
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, object]:
+        result: dict[str, object] = {}
+        merges = [value for key, value in node.value if key.tag == _TAG + "merge"]
+        for source in reversed(merges):  # what stands here wins, then what is merged first
+            self._merge(source, path, result)
+        seen: dict[str, Mark] = {}
+        for key_node, value_node in node.value:
+            if key_node.tag == _TAG + "merge" or (key := self._key(key_node, path)) is None:
+                continue
+            if key in seen:
+                again, first = (*path, key), seen[key]
+                self._fault(
+                    again, key_node, "the key a second time", "each key once",
+                    f"it stands first in line {first.line}, column {first.column}",
+                )  # fmt: skip
+                continue
+            seen[key] = self.keys[*path, key] = _mark(key_node)
+            result[key] = self.value(value_node, (*path, key))
+        return result
+
+    def _merge(self, node: yaml.Node, path: KeyPath, result: dict[str, object]) -> None:
+        """Take over the keys of `<<: *anchor`, or of a list of them."""
+        sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        for source in reversed(sources):
+            if isinstance(source, yaml.MappingNode):
+                result |= self._mapping(source, path)
+            else:
+                self._fault(path, source, "<< with no mapping", "<< with an alias of a mapping")
+
+    def _key(self, node: yaml.Node, path: KeyPath) -> str | None:
+        if isinstance(node, yaml.ScalarNode) and node.tag == _TAG + "str":
+            return str(node.value)
+        found = f"the key {node.value}" if isinstance(node, yaml.ScalarNode) else "a nested key"
+        self._fault(path, node, found, "a key that is text", "put it in quotes")
+        return None
+
+    def _scalar(self, node: yaml.Node, path: KeyPath) -> object:
+        text = str(node.value)
+        match str(node.tag).removeprefix(_TAG):
+            case "str" | "merge":
+                return self._replaced(node, text, path)
+            case "null":
+                return None
+            case "bool":
+                return text.lower() == "true"
+            case "int":
+                plain = text.lstrip("+-")
+                return int(text, {"0o": 8, "0x": 16}.get(plain[:2], 10))
+            case "float":
+                return float(text)
+            case tag:
+                self._fault(path, node, f"the tag {tag}", "a value without a tag")
+                return None
+
+    def _replaced(self, node: yaml.Node, text: str, path: KeyPath) -> str:
+        def one(match: re.Match[str]) -> str:
+            name, default = match[1], match[2]
+            value = self._environ.get(name)
+            if default is not None:
+                return value or default
+            if value is None:
+                self._fault(
+                    path, node, f"${{{name}}}, but the variable {name} is not set",
+                    "a variable of the environment", f"set it, or write ${{{name}:-default}}",
+                )  # fmt: skip
+            return value or ""
+
+        if "${" not in text:
+            return text
+        self.variables[path] = text
+        return _VARIABLE.sub(one, text)
+
+    def _fault(
+        self, path: KeyPath, node: yaml.Node, found: str, expected: str, hint: str = ""
+    ) -> None:
+        self.report.faults.append(Fault(path, found, expected, hint, mark=_mark(node)))
+
+
+def _mark(node: yaml.Node) -> Mark:
+    return Mark(node.start_mark.line + 1, node.start_mark.column + 1)

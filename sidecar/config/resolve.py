@@ -1,0 +1,188 @@
+"""The only road from what people write to the snapshot that the program reads.
+
+Makes every check that needs more than one key, and reports all faults together. Variables and
+files come in as values.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+
+from sidecar.config import complaints
+from sidecar.config.backends import BackendResolver, Surroundings
+from sidecar.config.base_url import LOOPBACK
+from sidecar.config.document import Document
+from sidecar.config.faults import ConfigError, Fault, KeyPath, Report, Severity, in_order, shown
+from sidecar.config.routes import Backends, resolve_routes
+from sidecar.config.schema import Configuration, ControlSection, DataSection, ListenersSection
+from sidecar.config.snapshot import Backend, Drain, Listener, Log, Snapshot
+from sidecar.policy.budget import BudgetSettings
+from sidecar.policy.routing import Timeouts
+from sidecar.wire import json
+from sidecar.wire.contract import RequestLimits
+
+_LONGEST_SOCKET = 103  # bytes that every system takes; Linux takes 107
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A configuration that can be used, and what was corrected in it."""
+
+    snapshot: Snapshot
+    configuration: Configuration
+    warnings: tuple[Fault, ...]
+
+
+def resolve(
+    document: Document, around: Surroundings, *, source: str, local_only: bool = False
+) -> Resolved:
+    """Check everything and build the snapshot; raises ConfigError with all faults.
+
+    `source` is how the faults call the configuration. `local_only` keeps every route on loopback
+    and private addresses.
+    """
+    checked = complaints.check(document.data)
+    configuration, report = checked.configuration, Report()
+    data, admin = _listeners(configuration.listeners, report)
+    around = replace(around, listeners=((data.addresses, data.port), (admin.addresses, admin.port)))
+    resolver = BackendResolver(around, configuration.defaults.timeouts, local_only, report)
+    backends: dict[str, Backend | None] = {
+        name: resolver.resolve(name, section) for name, section in configuration.backends.items()
+    }
+    _check_backends(backends, resolver.barred, report)
+    table = resolve_routes(
+        configuration.routes,
+        {**_mentioned(document), **backends},
+        resolver.barred if local_only else None,
+        report,
+    )
+    own = [fault for fault in report.faults if not checked.explains(fault)]
+    located = in_order(document.locate([*checked.faults, *own]))
+    if any(fault.severity is Severity.ERROR for fault in located):
+        raise ConfigError(source, located)
+    snapshot = Snapshot(
+        revision=_revision(document, around, resolver.secrets),
+        log=Log(configuration.log.level, configuration.log.format),
+        data=data,
+        admin=admin,
+        control_socket=control_socket(configuration.listeners, around.environ),
+        hosts=configuration.hosts,
+        drain=Drain(
+            configuration.drain.mode, configuration.drain.settle, configuration.drain.limit
+        ),
+        backends={name: backend for name, backend in backends.items() if backend is not None},
+        routes=table,
+        default_timeouts=Timeouts(**configuration.defaults.timeouts.model_dump()),
+        limits=RequestLimits(**configuration.limits.model_dump()),
+        retry_budget=BudgetSettings(
+            configuration.retry_budget.share, configuration.retry_budget.floor
+        ),
+        model_label=configuration.metrics.model_label,
+        secrets=tuple(resolver.secrets),
+    )
+    return Resolved(snapshot, configuration, located)
+
+
+def doors(document: Document, environ: Mapping[str, str]) -> tuple[Listener, Listener, str]:
+    """Where to listen (data, admin, control socket), as far as a broken configuration tells it."""
+    listeners, report = complaints.check(document.data).configuration.listeners, Report()
+    data, admin = _listeners(listeners, report)
+    if report.broken:
+        listeners = ListenersSection()
+        data, admin = _listeners(listeners, report)
+    return data, admin, control_socket(listeners, environ)
+
+
+def control_socket(listeners: ListenersSection, environ: Mapping[str, str]) -> str:
+    """The path of the control socket; `auto` is private to the user, one for each data port."""
+    if listeners.control.socket != "auto":
+        return listeners.control.socket
+    folder = environ.get("XDG_RUNTIME_DIR")
+    own = (
+        os.path.join(folder, "llm-sidecar")
+        if folder
+        else os.path.join(tempfile.gettempdir(), f"llm-sidecar-{os.getuid()}")
+    )
+    return os.path.join(own, f"{listeners.data.port}.sock")
+
+
+def _mentioned(document: Document) -> Backends:
+    """The names of all backends, also of those that the schema has refused."""
+    written = document.data.get("backends")
+    return dict.fromkeys(written) if isinstance(written, dict) else {}
+
+
+def _listeners(section: ListenersSection, report: Report) -> tuple[Listener, Listener]:
+    data, admin = section.data, section.admin
+    bound = {
+        name: Listener(
+            _bind(("listeners", name, "bind"), listener.bind, report),
+            listener.port,
+            tuple(origin.lower().rstrip("/") for origin in listener.origins),
+        )
+        for name, listener in (("data", data), ("admin", admin))
+    }
+    _check_open(data, bound["data"], report)
+    _check_socket(section.control, report)
+    if data.port == admin.port:
+        at, other = ("admin", "data") if "port" in admin.model_fields_set else ("data", "admin")
+        found = f"{admin.port}, the port of {other} too"
+        report.error(("listeners", at, "port"), found, "a port of its own")
+    return bound["data"], bound["admin"]
+
+
+def _bind(path: KeyPath, bind: str, report: Report) -> tuple[str, ...]:
+    if bind in ("loopback", "localhost"):
+        return LOOPBACK
+    try:
+        return (str(ip_address(bind)),)
+    except ValueError:
+        hint = "write 0.0.0.0 for all addresses" if bind == "*" else ""
+        report.error(path, shown(bind), "loopback or an IP address", hint)
+        return LOOPBACK
+
+
+def _check_open(data: DataSection, listener: Listener, report: Report) -> None:
+    if data.i_know_this_is_open or all(ip_address(one).is_loopback for one in listener.addresses):
+        return
+    report.error(
+        ("listeners", "data", "bind"), f"{data.bind}, where others than this machine can come in",
+        "loopback, since nobody needs a key",
+        "if that is meant, add i_know_this_is_open: true to listeners.data",
+    )  # fmt: skip
+
+
+def _check_socket(control: ControlSection, report: Report) -> None:
+    if len(os.fsencode(control.socket)) > _LONGEST_SOCKET:
+        report.error(
+            ("listeners", "control", "socket"), "a very long path",
+            f"a path of at most {_LONGEST_SOCKET} bytes",
+        )  # fmt: skip
+
+
+def _check_backends(backends: Backends, barred: set[str], report: Report) -> None:
+    path: KeyPath = ("backends",)
+    if not backends:
+        report.error(path, "no backend", "at least one, such as home: {preset: ollama}")
+    elif all(one is not None and not one.enabled for one in backends.values()) and not barred:
+        report.error(path, "only backends that are not enabled", "at least one that is")
+    folded: dict[str, str] = {}
+    for name in backends:
+        first = folded.setdefault(name.casefold(), name)
+        if first != name:
+            found = f"{name!r} beside {first!r}"
+            expected = "names that differ in more than case"
+            report.error(("backends", name), found, expected, at_key=True)
+
+
+def _revision(document: Document, around: Surroundings, secrets: list[str]) -> str:
+    """A digest of all that went in; it changes when any of it does and gives none of it away."""
+    parts = [document.text.encode(), json.dumps(document.data), *(one.encode() for one in secrets)]
+    parts += [part for part in around.files.values() if isinstance(part, bytes)]
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()[:16]

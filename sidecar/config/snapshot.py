@@ -1,0 +1,128 @@
+"""The frozen, resolved configuration that the program reads; swapped whole, never changed.
+
+Durations are seconds, sizes bytes. It holds no counters. `revision` is a digest of all that went
+into it: the file, the secrets, the certificates.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from sidecar.config.secret import Secret
+from sidecar.policy.budget import BudgetSettings
+from sidecar.policy.routing import RouteTable, Timeouts
+from sidecar.wire.contract import Dialect, RequestLimits
+
+
+class UsageInStream(StrEnum):
+    """How a backend reports usage in streams."""
+
+    ON_REQUEST = "on_request"  # when asked by `stream_options`
+    ALWAYS = "always"  # unasked; asking might be an error
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A configured key and where it goes: `bearer`, a `header` or a `query` parameter."""
+
+    place: Literal["bearer", "header", "query"]
+    name: str  # of the header or parameter
+    secret: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """The client's own key goes to the backend, as a bearer token.
+
+    A key that matches a pattern of `replace`, or none at all, is answered by `otherwise`.
+    """
+
+    replace: tuple[str, ...] = ()
+    otherwise: Credential | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """The closed set of ways in which a backend may deviate from its dialect."""
+
+    rename: Mapping[str, str] = field(default_factory=dict)  # top-level fields of the request
+    drop: tuple[str, ...] = ()
+    set: Mapping[str, object] = field(default_factory=dict)
+    usage_in_stream: UsageInStream = UsageInStream.ON_REQUEST
+    path: str = "{path}"  # around the dialect's path
+    query: Mapping[str, str] = field(default_factory=dict)
+    header: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One configured target: address, dialect, credential.
+
+    `fingerprint` identifies the runtime state that belongs to it: it changes when the backend is
+    no longer the same target (address, dialect, reference of the credential).
+    """
+
+    name: str
+    preset: str | None
+    dialect: Dialect
+    base_url: str  # without a trailing slash
+    enabled: bool
+    model: str | None
+    models: Mapping[str, str]  # asked name in lower case → name at the backend
+    context: Mapping[str, int]
+    auth: Credential | Forward | None
+    timeouts: Timeouts
+    quirks: Quirks
+    ca: str | None  # PEM text of further authorities
+    proxy: bool  # honour the proxies of the environment
+    echo: bool  # the built-in echo instead of an address
+    local: bool | None  # address is local, is public, or is a name that only DNS can tell (None)
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Where to listen: addresses and a port."""
+
+    addresses: tuple[str, ...]
+    port: int
+    origins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """How to stop; seconds."""
+
+    mode: Literal["sidecar", "gateway"] = "sidecar"
+    settle: float = 5.0
+    limit: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Level and format of the log."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "pretty"] = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The whole configuration of one moment."""
+
+    revision: str  # hexadecimal digest
+    log: Log
+    data: Listener
+    admin: Listener
+    control_socket: str  # path
+    hosts: tuple[str, ...]  # further names that may stand in Host, in lower case
+    drain: Drain
+    backends: Mapping[str, Backend]
+    routes: RouteTable
+    default_timeouts: Timeouts
+    limits: RequestLimits
+    retry_budget: BudgetSettings
+    model_label: bool
+    secrets: tuple[str, ...]  # every secret value, for the redactor; never printed

@@ -1,0 +1,272 @@
+"""Owns all attempts of a request: asks `policy.retry` for the next step and carries it out.
+
+Each attempt is settled exactly once, whatever ends it, with the blame where it belongs.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from sidecar.config.snapshot import Backend, Snapshot
+from sidecar.dataplane.answer import Answer
+from sidecar.dataplane.deliver import deliver, pass_through
+from sidecar.dataplane.intake import Inbound
+from sidecar.dataplane.opening import Opened, open_answer
+from sidecar.dataplane.prepare import prepare
+from sidecar.dataplane.upstream import RawReply, Upstream, UpstreamCall
+from sidecar.neutral.problem import AttemptFailed, Exhausted, Problem, ProblemKind
+from sidecar.neutral.usage import Usage
+from sidecar.policy.outcome import Disposition, Outcome, disposition_of
+from sidecar.policy.retry import GiveUp, Try, next_step
+from sidecar.policy.routing import Candidate, Plan
+from sidecar.policy.verdict import conclude
+from sidecar.runtime.store import RuntimeStore
+from sidecar.telemetry.recorder import Recorder, RequestNote
+from sidecar.wire.contract import Operation
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Where time and chance come from: monotonic seconds, epoch seconds, a draw in [0, 1)."""
+
+    now: Callable[[], float]
+    wall: Callable[[], float]
+    draw: Callable[[], float]
+
+
+@dataclass(slots=True)
+class Timing:
+    """When a request reached which point, in monotonic seconds."""
+
+    started: float
+    prepared: float | None = None  # the first call to a backend was ready
+    opened: float | None = None  # the answer was known to be good
+    sent: float | None = None  # its head went out
+
+    @property
+    def overhead(self) -> float | None:
+        """The sidecar's own time: before the first call, and between answer and client."""
+        if self.prepared is None or self.opened is None or self.sent is None:
+            return None
+        return self.prepared - self.started + self.sent - self.opened
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One request on its way: what was asked, of whom, and where the answer goes."""
+
+    inbound: Inbound
+    plan: Plan
+    answer: Answer
+    snapshot: Snapshot
+    note: RequestNote
+    timing: Timing
+    via: str
+    deadline: float  # monotonic
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What is known of an attempt while it runs; times are monotonic seconds."""
+
+    started: float
+    first_byte: float | None = None
+    first_content: float | None = None
+    usage: Usage | None = None
+    model: str | None = None
+
+
+class Executor:
+    """Runs plans."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        echo: Upstream,
+        store: RuntimeStore,
+        recorder: Recorder,
+        clock: Clock,
+    ) -> None:
+        self._upstream = upstream
+        self._echo = echo
+        self._store = store
+        self._recorder = recorder
+        self._clock = clock
+
+    async def run(self, job: Job) -> None:
+        """Answer a request from its plan. Raises Exhausted when nothing is left to try."""
+        history: list[Outcome] = []
+        while True:
+            step = self._next(job, history)
+            if isinstance(step, GiveUp):
+                rests = {
+                    one.backend: self._rest_of(job, one.backend) for one in job.plan.candidates
+                }
+                raise Exhausted(conclude(job.plan, history, rests))
+            if step.after > 0:
+                await asyncio.sleep(step.after)
+            outcome = await self._attempt(job, step.candidate)
+            history.append(outcome)
+            if outcome.problem is None:
+                return
+            if outcome.committed:
+                raise Exhausted(_named(outcome, outcome.problem))
+
+    def _next(self, job: Job, history: list[Outcome]) -> Try | GiveUp:
+        now = self._clock.now()
+        budget, settings = self._store.retry_budget, job.snapshot.retry_budget
+
+        def may_retry() -> bool:
+            allowed = budget.withdraw(settings, now)
+            if not allowed:
+                job.note.budget_exhausted = True
+            return allowed
+
+        return next_step(
+            job.plan,
+            history,
+            rest_of=lambda name: self._rest_of(job, name),
+            may_retry=may_retry,
+            time_left=job.deadline - now,
+            draw=self._clock.draw(),
+        )
+
+    def _rest_of(self, job: Job, name: str) -> float:
+        return self._store.rest_of(job.snapshot.backends[name], self._clock.now())
+
+    async def _attempt(self, job: Job, place: int) -> Outcome:
+        """One try against one backend, settled however it ends."""
+        candidate = job.plan.candidates[place]
+        backend = job.snapshot.backends[candidate.backend]
+        progress = _Progress(self._clock.now())
+        attempt = self._store.begin(backend, progress.started)
+        problem: Problem | None = Problem(ProblemKind.INTERNAL, "failed by a fault of the sidecar")
+        try:
+            await self._carry(job, candidate, backend, progress)
+            problem = None
+        except AttemptFailed as failed:
+            problem = failed.problem
+        except asyncio.CancelledError:
+            problem = Problem(ProblemKind.CLIENT_GONE, "the request ended first")
+            raise
+        finally:
+            outcome = self._outcome(job, place, progress, problem)
+            job.note.attempts.append(outcome)
+            self._recorder.attempt_ended(outcome)
+            if attempt.settle(outcome, self._clock.now(), self._clock.wall()):
+                await self._upstream.forget(attempt.key)
+        return outcome
+
+    def _outcome(
+        self, job: Job, place: int, progress: _Progress, problem: Problem | None
+    ) -> Outcome:
+        candidate = job.plan.candidates[place]
+        disposition = Disposition.SUCCESS
+        if problem is not None:
+            disposition = disposition_of(problem, job.plan.route.on)
+            if job.inbound.upload is not None and job.inbound.upload.started:
+                disposition = Disposition.FINAL  # its body is gone
+
+        def since(moment: float | None) -> float | None:
+            return None if moment is None else moment - progress.started
+
+        return Outcome(
+            candidate=place,
+            backend=candidate.backend,
+            model=progress.model or candidate.model,
+            disposition=disposition,
+            problem=problem,
+            first_byte=since(progress.first_byte),
+            ttft=since(progress.first_content),
+            duration=self._clock.now() - progress.started,
+            usage=progress.usage,
+            committed=job.answer.committed,
+        )
+
+    async def _carry(
+        self, job: Job, candidate: Candidate, backend: Backend, progress: _Progress
+    ) -> None:
+        """Send, open, deliver. Raises AttemptFailed."""
+        call, key = prepare(job.inbound, candidate, backend, job.plan.route, job.via)
+        common = job.answer.common
+        common["x-sidecar-backend"] = backend.name
+        common["x-sidecar-attempts"] = str(len(job.note.attempts) + 1)
+        common.pop("x-sidecar-echo", None)
+        if backend.echo:
+            common["x-sidecar-echo"] = "true"
+        job.timing.prepared = job.timing.prepared or self._clock.now()
+        try:
+            await self._exchange(job, candidate, call, progress)
+        except AttemptFailed as failed:
+            if key.forwarded and failed.problem.kind is ProblemKind.BACKEND_AUTH:
+                told = replace(failed.problem, kind=ProblemKind.CLIENT_AUTH)
+                raise AttemptFailed(told) from failed
+            raise
+
+    async def _exchange(
+        self, job: Job, candidate: Candidate, call: UpstreamCall, progress: _Progress
+    ) -> None:
+        """One call and its answer, under the limits of the candidate."""
+        limits, facts = candidate.timeouts, job.inbound.facts
+        wait = limits.first_token if facts.stream else limits.whole
+        told = f"sent no token within {wait:g} s" if facts.stream else _no_end(limits.whole)
+        kind = ProblemKind.TIMEOUT
+        left = job.deadline - progress.started
+        if left < wait:
+            wait, kind = left, ProblemKind.DEADLINE
+            told = "gave no answer in the time that the request has"
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            async with asyncio.timeout_at(began + wait) as limit, self._sent(call) as reply:
+                progress.first_byte = self._clock.now()
+
+                def whole_begins() -> None:
+                    nonlocal told
+                    if kind is ProblemKind.TIMEOUT:
+                        told = _no_end(limits.whole)
+                        limit.reschedule(began + min(left, limits.whole))
+
+                if facts.operation is Operation.OPAQUE:
+                    limit.reschedule(None)
+                    job.timing.opened = self._clock.now()
+                    await pass_through(reply, job.answer, limits.idle)
+                    return
+                opened = await open_answer(reply, job.inbound, self._clock.wall(), whole_begins)
+                limit.reschedule(None)
+                progress.first_content = job.timing.opened = self._clock.now()
+                try:
+                    await deliver(opened, reply, job.inbound, job.answer, limits.idle)
+                finally:
+                    self._learn(job, opened, progress)
+        except TimeoutError:
+            raise AttemptFailed(Problem(kind, told)) from None
+
+    @asynccontextmanager
+    async def _sent(self, call: UpstreamCall) -> AsyncIterator[RawReply]:
+        """The reply to a call, closed whatever happens."""
+        door = self._echo if call.backend.echo else self._upstream
+        reply = await door.send(call)
+        try:
+            yield reply
+        finally:
+            await reply.aclose()
+
+    def _learn(self, job: Job, opened: Opened, progress: _Progress) -> None:
+        """Keep what the answer told of itself."""
+        stream = opened.stream
+        progress.usage = stream.tap.usage if stream is not None else opened.usage
+        progress.model = stream.tap.model if stream is not None else opened.model
+        job.note.answered_model = progress.model or job.note.answered_model
+        if stream is not None:
+            job.note.skipped_events += stream.skipped
+
+
+def _no_end(seconds: float) -> str:
+    return f"did not finish its answer within {seconds:g} s"
+
+
+def _named(outcome: Outcome, problem: Problem) -> Problem:
+    """The problem of a stream under way, with the backend's name before it."""
+    return replace(problem, message=f"Backend {outcome.backend!r} {problem.message}", raw=None)

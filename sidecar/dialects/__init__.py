@@ -1,0 +1,11 @@
+"""The registry: the tuple of all dialects. Adding one is a folder and a line here."""
+
+from sidecar.dialects import openai_chat
+from sidecar.wire.contract import Dialect
+
+DIALECTS: tuple[Dialect, ...] = (openai_chat.DIALECT,)
+
+
+def by_name(name: str) -> Dialect | None:
+    """The dialect of that name, if it is spoken."""
+    return next((dialect for dialect in DIALECTS if dialect.name == name), None)

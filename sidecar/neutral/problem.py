@@ -1,0 +1,106 @@
+"""What went wrong, in nobody's dialect, and the exceptions that carry it.
+
+SidecarError            has .problem
+├── RequestRefused      the client must change something; no backend was tried
+├── AttemptFailed       one backend failed; nothing of its answer reached the client
+├── StreamBroken        a backend failed after content had reached the client
+└── Exhausted           every attempt failed; keeps the history
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class ProblemKind(StrEnum):
+    """Whose fault it was, and how. Every policy reads the same kinds."""
+
+    # a backend's
+    CONNECT = "connect"  # refused or reset before the head of an answer
+    DNS = "dns"
+    TLS = "tls"
+    BACKEND_ERROR = "backend_error"  # 5xx, or an error object where an answer should be
+    OVERLOADED = "overloaded"  # 503, 529
+    TIMEOUT = "timeout"  # silent: no connection, no first token, a gap, or never an end
+    PROTOCOL = "protocol"  # not what the dialect promises: HTML, junk, nothing, too much
+    TRUNCATED = "truncated"  # cut before its terminal marker
+    RATE_LIMITED = "rate_limited"
+    BACKEND_AUTH = "backend_auth"  # our own credential was refused
+    # the client's
+    CLIENT_AUTH = "client_auth"  # a credential forwarded from the client was refused
+    BAD_REQUEST = "bad_request"
+    TOO_LARGE = "too_large"
+    UNKNOWN_MODEL = "unknown_model"
+    CONTEXT_LENGTH = "context_length"
+    CONTENT_REFUSED = "content_refused"
+    FORBIDDEN = "forbidden"
+    CLIENT_GONE = "client_gone"
+    # ours, or nobody's
+    NOT_LOCAL = "not_local"  # `stay: local` and the name resolved to a public address
+    UNAVAILABLE = "unavailable"  # no target may be asked now
+    DEADLINE = "deadline"
+    SHUTDOWN = "shutdown"
+    LOOP = "loop"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class RawError:
+    """A backend's own error answer, kept so that it can be passed on as it was written."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault. `message` is for people and never holds a secret.
+
+    `status` overrides the status that the dialect would choose for the kind; `code` is the
+    machine-readable name of a refusal; `param` the field at fault; `retry_after` is in seconds;
+    `raw` is the backend's own answer when it was one the client can read. `quotes` tells that the
+    message repeats a backend's words, which may repeat a prompt: it is for the client, not the log.
+    """
+
+    kind: ProblemKind
+    message: str
+    status: int | None = None
+    code: str | None = None
+    param: str | None = None
+    retry_after: float | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    raw: RawError | None = None
+    quotes: bool = False
+
+    @property
+    def in_our_words(self) -> str:
+        """The message without anything that a backend wrote."""
+        if not self.quotes:
+            return self.message
+        told = f", with {self.status}" if self.status else ""
+        return f"{self.code or self.kind} (the backend said so{told})"
+
+
+class SidecarError(Exception):
+    """Base of the exceptions that carry a problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+class RequestRefused(SidecarError):
+    """The client must change something or come back later; no backend was tried."""
+
+
+class AttemptFailed(SidecarError):
+    """One backend failed before any of its answer reached the client."""
+
+
+class StreamBroken(SidecarError):
+    """A backend failed after content had reached the client."""
+
+
+class Exhausted(SidecarError):
+    """Nothing is left to try; `problem` is what the client is told."""

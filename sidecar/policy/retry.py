@@ -1,0 +1,121 @@
+"""The whole retry and fallback behaviour: try here again, fail over, or give up.
+
+*Retry* is the same candidate again, *failover* the next one. Both are `next_step`, a pure function
+of the plan and of how the attempts so far ended.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sidecar.neutral.problem import ProblemKind
+from sidecar.policy.backoff import pause
+from sidecar.policy.outcome import Disposition, Outcome
+from sidecar.policy.routing import Plan
+
+REST_WITHOUT_WORD = 5.0  # seconds a backend rests after a 429 that names no time
+REST_CEILING = 300.0  # a longer `Retry-After` is believed only so far
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """Ask this candidate of the plan, after a pause in seconds."""
+
+    candidate: int
+    after: float = 0.0
+    is_retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Nothing is left to try."""
+
+
+Step = Try | GiveUp
+
+
+def next_step(
+    plan: Plan,
+    history: Sequence[Outcome],
+    *,
+    rest_of: Callable[[str], float],
+    may_retry: Callable[[], bool],
+    time_left: float,
+    draw: float,
+) -> Step:
+    """What to do after `history`.
+
+    `rest_of` tells for how many seconds a backend still rests (0: it may be asked), `may_retry`
+    takes one retry from the budget, `time_left` is what the request's deadline leaves in seconds.
+    """
+    if history:
+        last = history[-1]
+        if last.disposition is Disposition.RETRY_SAME:
+            wait = _retry_wait(plan, history, draw)
+            if wait is not None and wait <= time_left and may_retry():
+                return Try(last.candidate, wait, is_retry=True)
+        elif last.disposition is not Disposition.FAIL_OVER:
+            return GiveUp()
+    tried = {outcome.candidate for outcome in history}
+    left = [
+        place
+        for place in range(len(plan.candidates))
+        if place not in tried and _fits(plan, history, place)
+    ]
+    rests = [(rest_of(plan.candidates[place].backend), place) for place in left]
+    for rest, place in rests:
+        if rest <= 0:
+            return Try(place)
+    if rests:
+        soonest, place = min(rests)
+        if soonest <= min(plan.route.retry.max_wait, time_left):
+            return Try(place, soonest)
+    return GiveUp()
+
+
+def _retry_wait(plan: Plan, history: Sequence[Outcome], draw: float) -> float | None:
+    """Seconds until the last candidate is asked again; None where it is not."""
+    last, settings = history[-1], plan.route.retry
+    here = [outcome for outcome in history if outcome.candidate == last.candidate]
+    if len(here) > settings.attempts:
+        return None
+    problem = last.problem
+    asked_for = problem.retry_after if problem is not None else None
+    if asked_for is not None and asked_for > settings.max_wait:
+        return None
+    if problem is not None and problem.kind is ProblemKind.RATE_LIMITED:
+        limited = sum(
+            one.problem is not None and one.problem.kind is ProblemKind.RATE_LIMITED for one in here
+        )
+        if asked_for is None or limited > 1:
+            return None
+    jittered = pause(len(here), settings, draw)
+    return jittered if asked_for is None else max(jittered, asked_for * (1 + draw / 10))
+
+
+def _fits(plan: Plan, history: Sequence[Outcome], place: int) -> bool:
+    """Whether a candidate may hold what was too long for those before it."""
+    candidate = plan.candidates[place]
+    for outcome in history:
+        if outcome.problem is None or outcome.problem.kind is not ProblemKind.CONTEXT_LENGTH:
+            continue
+        failed = plan.candidates[outcome.candidate]
+        if (candidate.backend, candidate.model) == (failed.backend, failed.model):
+            return False
+        if None not in (candidate.context, failed.context):
+            assert candidate.context is not None and failed.context is not None
+            if candidate.context <= failed.context:
+                return False
+    return True
+
+
+def rest_after(outcome: Outcome) -> float:
+    """Seconds for which a backend rests after an attempt; 0 where it did not ask for time."""
+    problem = outcome.problem
+    if problem is None:
+        return 0.0
+    if problem.retry_after is not None and problem.kind in (
+        ProblemKind.RATE_LIMITED,
+        ProblemKind.OVERLOADED,
+    ):
+        return min(problem.retry_after, REST_CEILING)
+    return REST_WITHOUT_WORD if problem.kind is ProblemKind.RATE_LIMITED else 0.0

@@ -1,0 +1,210 @@
+"""Which route a request takes, and the ordered candidates of that route.
+
+Names match without regard to case. A literal name wins over a pattern; among patterns the order
+of the file decides.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from fnmatch import translate
+
+from sidecar.neutral.problem import ProblemKind
+from sidecar.policy.backoff import RetrySettings
+from sidecar.policy.outcome import Disposition
+
+AUTO = "auto"  # where `listed_first` is set: every backend's own default model
+OTHER = "other"  # the name in metrics of what no route has
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Limits of one attempt, in seconds. `first_token` and `idle` are for streams only."""
+
+    connect: float
+    first_token: float
+    idle: float
+    whole: float
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One link of a fallback chain."""
+
+    backend: str
+    model: str | None
+    timeouts: Timeouts
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A rule from the asked model to a chain of backends. `deadline` is in seconds."""
+
+    name: str
+    models: tuple[str, ...]
+    targets: tuple[Target, ...]
+    retry: RetrySettings
+    default: bool = False
+    deadline: float | None = None
+    stay_local: bool = False
+    relay: bool = False  # takes every other /v1/… path
+    listed_first: bool = False
+    on: Mapping[ProblemKind, Disposition] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BackendView:
+    """What a plan must know of one backend; `listed` is None until its catalogue is known."""
+
+    enabled: bool
+    model: str | None
+    models: Mapping[str, str]  # asked name in lower case → name at the backend
+    context: Mapping[str, int]  # tokens, by name at the backend
+    listed: Mapping[str, str] | None = None  # its catalogue: name in lower case → its own name
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A backend and the model it will be asked for; None relays the request's own."""
+
+    backend: str
+    model: str | None
+    timeouts: Timeouts
+    context: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The candidates of one request, in the order in which they are tried."""
+
+    route: Route
+    candidates: tuple[Candidate, ...]
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a name of a route stands for many."""
+    return any(mark in name for mark in "*?[")
+
+
+class RouteTable:
+    """The routes of one snapshot, indexed so that a look-up does not grow with their number."""
+
+    __slots__ = ("_default", "_exact", "_patterns", "_relay", "routes")
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self.routes = tuple(routes)
+        self._exact = {
+            name.casefold(): route
+            for route in reversed(self.routes)
+            for name in route.models
+            if not is_pattern(name)
+        }
+        self._patterns = [
+            (re.compile(translate(name.casefold())), route)
+            for route in self.routes
+            for name in route.models
+            if is_pattern(name)
+        ]
+        self._default = next((route for route in self.routes if route.default), None)
+        self._relay = next((route for route in self.routes if route.relay), None)
+
+    @property
+    def default(self) -> Route | None:
+        """The route of requests that name no model."""
+        return self._default
+
+    @property
+    def relay(self) -> Route | None:
+        """The route of paths that no operation owns."""
+        return self._relay
+
+    def match(self, model: str) -> Route | None:
+        """The route that claims a model's name."""
+        name = model.casefold()
+        if exact := self._exact.get(name):
+            return exact
+        return next((route for pattern, route in self._patterns if pattern.match(name)), None)
+
+
+def plan(
+    route: Route, asked: str | None, view: Callable[[str], BackendView], force: str | None = None
+) -> Plan:
+    """Order the candidates of a route.
+
+    The model sent is the target's, else the request's own, else the backend's default. `force`
+    names the one backend that the client wants: the route's targets on it, or, where the route has
+    none, that backend with the asked model.
+    """
+    targets: Iterable[Target] = route.targets
+    if force is not None:
+        own = tuple(target for target in route.targets if target.backend == force)
+        targets = own or (Target(force, None, route.targets[0].timeouts),)
+    found = [(target, view(target.backend)) for target in targets]
+    enabled = [(target, seen) for target, seen in found if seen.enabled]
+    if route.listed_first:
+        enabled.sort(key=lambda pair: not _lists(pair[1], asked))
+    candidates = (_candidate(route, target, seen, asked) for target, seen in enabled)
+    return Plan(route, tuple(candidates))
+
+
+def _lists(view: BackendView, asked: str | None) -> bool:
+    return asked is not None and view.listed is not None and asked.casefold() in view.listed
+
+
+def _candidate(route: Route, target: Target, view: BackendView, asked: str | None) -> Candidate:
+    name = target.model or _asked_name(route, view, asked) or _default_model(route, view)
+    if name is not None:
+        name = view.models.get(name.casefold(), name)
+    context = view.context.get(name) if name is not None else None
+    return Candidate(target.backend, name, target.timeouts, context)
+
+
+def _asked_name(route: Route, view: BackendView, asked: str | None) -> str | None:
+    """The request's own model as this backend knows it; None where its default is to be sent."""
+    if asked is None or not route.listed_first:
+        return asked
+    if asked.casefold() == AUTO:
+        return None
+    # until the catalogue is known the asked name is the best guess
+    return asked if view.listed is None else view.listed.get(asked.casefold())
+
+
+def _default_model(route: Route, view: BackendView) -> str | None:
+    """A backend's own model; where only its catalogue speaks for it, the first one listed."""
+    if view.model is None and route.listed_first and view.listed:
+        return next(iter(view.listed.values()))
+    return view.model
+
+
+def offered(table: RouteTable, view: Callable[[str], BackendView]) -> list[tuple[str, str]]:
+    """The names that clients may ask for, each with its route; patterns by what they match."""
+    names: dict[str, str] = {}
+    for route in table.routes:
+        for name in route.models:
+            if not is_pattern(name):
+                names.setdefault(name, route.name)
+    for route in table.routes:
+        if not any(is_pattern(name) for name in route.models):
+            continue
+        if route.listed_first:
+            names.setdefault(AUTO, route.name)
+        for target in route.targets:
+            for name in sorted(_names_at(target, view(target.backend))):
+                if table.match(name) is route:
+                    names.setdefault(name, route.name)
+    return list(names.items())
+
+
+def _names_at(target: Target, view: BackendView) -> set[str]:
+    if not view.enabled:
+        return set()
+    own = {name for name in (target.model, view.model) if name is not None}
+    return own | set(view.models) | set((view.listed or {}).values())
+
+
+def nearest(name: str, known: Collection[str], most: int = 3) -> list[str]:
+    """The known names that look most like a name, for an error message."""
+    by_folded = {one.casefold(): one for one in known}
+    close = get_close_matches(name.casefold(), list(by_folded), n=most, cutoff=0.5)
+    return [by_folded[one] for one in close]

@@ -1,0 +1,86 @@
+"""What the client is told when nothing is left to try."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from sidecar.neutral.problem import Problem, ProblemKind
+from sidecar.policy.outcome import OUTCOMES, Disposition, Outcome
+from sidecar.policy.routing import Plan
+
+COME_BACK = 5.0  # seconds after which a client may ask again when no backend can be reached
+
+_UNREACHABLE = (ProblemKind.CONNECT, ProblemKind.DNS, ProblemKind.TLS)
+_SAYS_LITTLE = (ProblemKind.UNKNOWN_MODEL, ProblemKind.BACKEND_AUTH, ProblemKind.NOT_LOCAL)
+
+
+def conclude(plan: Plan, history: Sequence[Outcome], rests: Mapping[str, float]) -> Problem:
+    """The one problem that stands for all attempts.
+
+    `rests` holds the seconds that resting backends still rest. A final problem speaks for itself;
+    an overlong context is what the client can mend; else the last fault that is not merely "not
+    here" or "not with this key".
+    """
+    if not history:
+        return _nobody(plan, rests)
+    problems = [outcome.problem for outcome in history if outcome.problem is not None]
+    last = problems[-1]
+    if history[-1].disposition is not Disposition.FINAL:
+        too_long = [one for one in problems if one.kind is ProblemKind.CONTEXT_LENGTH]
+        telling = [one for one in problems if one.kind not in _SAYS_LITTLE]
+        last = (too_long or telling or problems)[-1]
+    if len(problems) == 1 and len(plan.candidates) == 1:
+        name = plan.candidates[0].backend
+        return replace(_own_words(last), message=f"Backend {name!r} {last.message}")
+    told = "; ".join(_lines(plan, history, rests))
+    quotes = any(problem.quotes for problem in problems)
+    return replace(_own_words(last), message=f"{_summary(last)} {told}.", quotes=quotes)
+
+
+def _own_words(problem: Problem) -> Problem:
+    """What no backend said in words for the client.
+
+    A refused key of ours is no fault of the client: never a 401. Where nobody can be reached the
+    client may come back later.
+    """
+    if problem.kind is ProblemKind.BACKEND_AUTH:
+        return replace(problem, status=502, raw=None)
+    if problem.kind in _UNREACHABLE:
+        return replace(problem, status=503, retry_after=COME_BACK)
+    return problem
+
+
+def _summary(last: Problem) -> str:
+    if OUTCOMES[last.kind].request == "client_error":
+        return "The request was refused."
+    return "No backend of this route could answer."
+
+
+def _lines(plan: Plan, history: Sequence[Outcome], rests: Mapping[str, float]) -> list[str]:
+    lines = []
+    for place, candidate in enumerate(plan.candidates):
+        here = [one.problem for one in history if one.candidate == place and one.problem]
+        if here:
+            tries = "" if len(here) == 1 else f" ({len(here)} tries)"
+            lines.append(f"{candidate.backend}: {here[-1].message.rstrip('.')}{tries}")
+        elif rest := rests.get(candidate.backend):
+            lines.append(f"{candidate.backend}: rests for {rest:.0f} s more, as it asked")
+        else:
+            lines.append(f"{candidate.backend}: not tried")
+    return lines
+
+
+def _nobody(plan: Plan, rests: Mapping[str, float]) -> Problem:
+    if not plan.candidates:
+        return Problem(
+            ProblemKind.UNAVAILABLE,
+            f"Every backend of route {plan.route.name!r} is disabled; enable one in the "
+            "configuration.",
+            code="no_backend",
+        )
+    told = "; ".join(_lines(plan, [], rests))
+    return Problem(
+        ProblemKind.UNAVAILABLE,
+        f"No backend of route {plan.route.name!r} may be asked now. {told}. Try again later.",
+        code="no_backend_available",
+        retry_after=max(1.0, min(rests.values(), default=1.0)),
+    )

@@ -1,0 +1,254 @@
+"""Everything the program remembers; it survives reloads and holds no settings.
+
+State belongs to a backend's key: its name and its fingerprint. A backend that is still the same
+target keeps all of it. A removed one drains and vanishes with its last attempt. No clock is read
+here: `now` is monotonic seconds, `wall` seconds since the epoch.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from math import ceil
+from typing import NamedTuple
+
+from sidecar.config.snapshot import Backend, Credential, Forward, Snapshot
+from sidecar.neutral.problem import Problem, ProblemKind
+from sidecar.policy.budget import RetryBudget
+from sidecar.policy.outcome import OUTCOMES, Outcome
+from sidecar.policy.retry import rest_after
+from sidecar.policy.routing import BackendView
+
+DURATIONS_KEPT = 512
+FAULTS_KEPT = 20
+FAILURES_TO_DOWN = 3  # in a row, all the backend's fault
+
+
+class BackendKey(NamedTuple):
+    """What makes a backend the same target before and after a reload."""
+
+    name: str
+    fingerprint: str
+
+
+def key_of(backend: Backend) -> BackendKey:
+    """The key of a configured backend's state."""
+    return BackendKey(backend.name, backend.fingerprint)
+
+
+class Availability(StrEnum):
+    """Whether a backend may take a request now, and if not, why."""
+
+    READY = "ready"
+    RESTING = "resting"
+    DRAINING = "draining"
+    DISABLED = "disabled"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One failed attempt, for people."""
+
+    at: float  # wall time
+    backend: str
+    model: str | None
+    kind: ProblemKind
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Durations of the latest successful attempts, in seconds."""
+
+    count: int
+    mean: float
+    p95: float
+    shortest: float
+    longest: float
+
+
+@dataclass(slots=True)
+class BackendState:
+    """What is remembered of one backend."""
+
+    key: BackendKey
+    draining: bool = False  # no longer configured
+    in_flight: int = 0
+    rest_until: float = 0.0
+    rest_since: float = 0.0
+    rest_why: str = ""
+    credential: Credential | Forward | None = None  # a new key clears the old one's rest
+    listed: Mapping[str, str] | None = None  # its models: name in lower case → its own name
+    ok: int = 0
+    failed: int = 0
+    failed_in_row: int = 0  # by its own fault
+    last_success: float | None = None
+    last_fault: Fault | None = None
+    durations: deque[float] = field(default_factory=lambda: deque(maxlen=DURATIONS_KEPT))
+
+    @property
+    def is_up(self) -> bool:
+        """Whether traffic speaks for it: not after several failures in a row by its own fault."""
+        return self.failed_in_row < FAILURES_TO_DOWN
+
+    def rest(self, now: float) -> float:
+        """Seconds for which it still rests."""
+        return max(0.0, self.rest_until - now)
+
+    def latency(self) -> Latency | None:
+        """Summary of the durations; None before the first success."""
+        if not self.durations:
+            return None
+        ordered = sorted(self.durations)
+        count = len(ordered)
+        p95 = ordered[ceil(0.95 * count) - 1]
+        return Latency(count, sum(ordered) / count, p95, ordered[0], ordered[-1])
+
+
+class Attempt:
+    """One try in flight. Whatever ends it settles it, exactly once."""
+
+    __slots__ = ("_began", "_settled", "_state", "_store")
+
+    def __init__(self, store: "RuntimeStore", state: BackendState, now: float) -> None:
+        self._store, self._state, self._began = store, state, now
+        self._settled = False
+        state.in_flight += 1
+
+    @property
+    def key(self) -> BackendKey:
+        """Whose attempt this is."""
+        return self._state.key
+
+    def settle(self, outcome: Outcome, now: float, wall: float) -> bool:
+        """Record how it ended.
+
+        True when this was the last attempt of a removed backend: what is kept open for its key may
+        be closed now. A second call is a bug and raises RuntimeError.
+        """
+        if self._settled:
+            raise RuntimeError(f"an attempt on {self.key.name!r} was settled twice")
+        self._settled = True
+        state = self._state
+        state.in_flight -= 1
+        if outcome.problem is None:
+            self._succeed(outcome, wall)
+        else:
+            self._fail(outcome, outcome.problem, now, wall)
+        return self._store.forget_if_gone(state)
+
+    def _succeed(self, outcome: Outcome, wall: float) -> None:
+        state = self._state
+        state.ok += 1
+        state.failed_in_row = 0
+        state.last_success = wall
+        state.durations.append(outcome.duration)
+        # an attempt older than the rest says nothing about it
+        if self._began >= state.rest_since:
+            state.rest_until = 0.0
+
+    def _fail(self, outcome: Outcome, problem: Problem, now: float, wall: float) -> None:
+        state = self._state
+        blames = OUTCOMES[problem.kind].blames
+        if not blames and problem.kind not in (ProblemKind.RATE_LIMITED, ProblemKind.BACKEND_AUTH):
+            return  # the client's fault, or nobody's
+        state.failed += 1
+        state.failed_in_row += blames
+        state.last_fault = Fault(
+            wall, state.key.name, outcome.model, problem.kind, problem.in_our_words
+        )
+        self._store.faults.append(state.last_fault)
+        rest = rest_after(outcome)
+        if rest > 0:
+            state.rest_until = max(state.rest_until, now + rest)
+            state.rest_since = now
+            state.rest_why = problem.in_our_words
+
+
+class RuntimeStore:
+    """The states of all backends, and what is shared by all requests."""
+
+    def __init__(self) -> None:
+        self.retry_budget = RetryBudget()
+        self.faults: deque[Fault] = deque(maxlen=FAULTS_KEPT)
+        self.in_flight: Counter[str] = Counter()  # requests, by route
+        self._states: dict[BackendKey, BackendState] = {}
+
+    @contextmanager
+    def request(self, route: str) -> Iterator[None]:
+        """Counts a request as in flight on its route while the block runs."""
+        self.in_flight[route] += 1
+        try:
+            yield
+        finally:
+            self.in_flight[route] -= 1
+            if not self.in_flight[route]:
+                del self.in_flight[route]
+
+    def state(self, backend: Backend) -> BackendState:
+        """What is remembered of a backend; nothing but `draining` where its key is gone."""
+        key = key_of(backend)
+        return self._states.get(key) or BackendState(key, draining=True)
+
+    def begin(self, backend: Backend, now: float) -> Attempt:
+        """One more attempt is in flight.
+
+        A request that began on an older snapshot may still come to a removed backend; its state
+        lives again until the attempt has ended.
+        """
+        state = self.state(backend)
+        self._states[state.key] = state
+        return Attempt(self, state, now)
+
+    def view(self, snapshot: Snapshot, name: str) -> BackendView:
+        """What planning must know of a backend."""
+        backend = snapshot.backends[name]
+        return BackendView(
+            backend.enabled,
+            backend.model,
+            backend.models,
+            backend.context,
+            self.state(backend).listed,
+        )
+
+    def rest_of(self, backend: Backend, now: float) -> float:
+        """Seconds for which a backend still rests; 0 where it may be asked."""
+        return self.state(backend).rest(now)
+
+    def availability(self, backend: Backend, now: float) -> Availability:
+        """Whether a backend may take a request now."""
+        state = self.state(backend)
+        if not backend.enabled:
+            return Availability.DISABLED
+        if state.draining:
+            return Availability.DRAINING
+        return Availability.RESTING if state.rest(now) > 0 else Availability.READY
+
+    def learn_models(self, backend: Backend, names: Mapping[str, str]) -> None:
+        """A backend listed its models: name in lower case → its own name."""
+        self.state(backend).listed = names
+
+    def reconcile(self, snapshot: Snapshot) -> tuple[BackendKey, ...]:
+        """Bring the states in line with a new snapshot.
+
+        Returns the keys that are gone at once; those with attempts in flight drain, and the
+        attempt that ends last says so.
+        """
+        wanted = {key_of(backend): backend for backend in snapshot.backends.values()}
+        for key, backend in wanted.items():
+            state = self._states.setdefault(key, BackendState(key, credential=backend.auth))
+            state.draining = False
+            if state.credential != backend.auth:
+                state.credential = backend.auth
+                state.rest_until = 0.0
+        removed = [state for key, state in self._states.items() if key not in wanted]
+        for state in removed:
+            state.draining = True
+        return tuple(state.key for state in removed if self.forget_if_gone(state))
+
+    def forget_if_gone(self, state: BackendState) -> bool:
+        """Drop the state of a removed backend that has nothing in flight; whether it did."""
+        if state.draining and state.in_flight == 0:
+            return self._states.pop(state.key, None) is not None
+        return False

@@ -1,0 +1,211 @@
+"""The two facts worth recording: an attempt ended, a request ended.
+
+The data plane fills a note while a request walks through; nothing reads it before the request has
+ended. Recording is an optional part: when it fails, that is logged once and no request notices.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from sidecar.neutral.problem import Problem, ProblemKind
+from sidecar.neutral.usage import Usage
+from sidecar.policy.outcome import OUTCOMES, Outcome
+from sidecar.policy.routing import OTHER
+from sidecar.telemetry.logs import fields
+from sidecar.telemetry.metrics import Metrics
+from sidecar.wire.contract import Operation
+
+_log = logging.getLogger(__name__)
+
+# a request that no backend was asked for was refused, for one of these reasons
+REJECTIONS: Mapping[ProblemKind, str] = {
+    ProblemKind.BAD_REQUEST: "invalid",
+    ProblemKind.LOOP: "invalid",
+    ProblemKind.TOO_LARGE: "too_large",
+    ProblemKind.UNKNOWN_MODEL: "unknown_model",
+    ProblemKind.FORBIDDEN: "auth",
+    ProblemKind.CLIENT_AUTH: "auth",
+    ProblemKind.SHUTDOWN: "draining",
+    ProblemKind.UNAVAILABLE: "overload",
+}
+_ABORTED: Mapping[ProblemKind, str] = {
+    ProblemKind.CLIENT_GONE: "client_disconnect",
+    ProblemKind.TIMEOUT: "idle_timeout",
+    ProblemKind.DEADLINE: "idle_timeout",
+    ProblemKind.SHUTDOWN: "shutdown",
+}
+_FALLBACKS: Mapping[ProblemKind, str] = {
+    ProblemKind.CONTEXT_LENGTH: "context_length",
+    ProblemKind.UNKNOWN_MODEL: "unknown_model",
+}
+
+
+@dataclass(slots=True)
+class RequestNote:
+    """What is said of one request; write-only until it has ended. Times are seconds.
+
+    Retries, fallbacks, tokens and the reason of a refusal follow from `attempts` and `problem`. A
+    client that left is the problem CLIENT_GONE.
+    """
+
+    id: str
+    operation: Operation = Operation.OPAQUE
+    route: str = OTHER
+    revision: str = ""
+    asked_model: str | None = None
+    answered_model: str | None = None
+    stream: bool = False
+    attempts: list[Outcome] = field(default_factory=list)
+    budget_exhausted: bool = False  # a retry was not made for want of budget
+    problem: Problem | None = None  # what the request ended with, in-band or not
+    status: int | None = None  # as sent to the client
+    committed: bool = False  # the client had received content
+    ttft: float | None = None
+    duration: float = 0.0
+    overhead: float | None = None
+    skipped_events: int = 0
+    is_probe: bool = False  # somebody asked for health: neither counted nor logged
+
+    @property
+    def result(self) -> str:
+        """The outcome of the request, as metrics and logs call it."""
+        return "ok" if self.problem is None else OUTCOMES[self.problem.kind].request
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the answer cost; failed tries count for nothing."""
+        last = self.attempts[-1] if self.attempts else None
+        return last.usage if last is not None and last.problem is None else None
+
+
+class Recorder:
+    """Writes metrics, and one log line per request."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._complained = False
+
+    def attempt_ended(self, outcome: Outcome) -> None:
+        """An attempt was settled."""
+        self._optional(lambda: self._count_attempt(outcome))
+
+    def request_ended(self, note: RequestNote) -> None:
+        """The client has its answer, or has left."""
+        if note.is_probe:
+            return
+        self._optional(lambda: self._count_request(note))
+        self._optional(lambda: _log.info("request", extra=request_line(note)))
+
+    def _optional(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except Exception:  # noqa: BLE001 - telemetry must never fail a request
+            if not self._complained:
+                self._complained = True
+                _log.exception("recording failed; further failures of this kind are not logged")
+
+    def _count_attempt(self, outcome: Outcome) -> None:
+        backend = self._metrics.backend(outcome.backend)
+        self._metrics.attempts.labels(backend, outcome.label).inc()
+        if outcome.first_byte is not None:
+            self._metrics.first_byte.labels(backend).observe(outcome.first_byte)
+
+    def _count_request(self, note: RequestNote) -> None:
+        metrics, route = self._metrics, self._metrics.route(note.route)
+        metrics.requests.labels(
+            route=route,
+            operation=note.operation,
+            outcome=note.result,
+            **metrics.model(note.asked_model),
+        ).inc()
+        metrics.request_duration.labels(route, note.operation).observe(note.duration)
+        if note.overhead is not None:
+            metrics.proxy_overhead.labels(route).observe(note.overhead)
+        if note.budget_exhausted:
+            metrics.budget_exhausted.inc()
+        if note.problem is not None:
+            if not note.attempts and (reason := REJECTIONS.get(note.problem.kind)):
+                metrics.rejected.labels(reason).inc()
+            if note.stream and note.committed:
+                aborted = _ABORTED.get(note.problem.kind, "upstream_reset")
+                metrics.aborted.labels(route, aborted).inc()
+        self._count_steps(note, route)
+        self._count_tokens(note, route)
+
+    def _count_steps(self, note: RequestNote, route: str) -> None:
+        """Retries and fallbacks: what each attempt is to the one before it."""
+        for before, after in pairwise(note.attempts):
+            if after.candidate == before.candidate:
+                self._metrics.retries.labels(self._metrics.backend(after.backend)).inc()
+            else:
+                self._metrics.fallbacks.labels(route, _fallback_reason(before)).inc()
+        if note.attempts and note.attempts[0].candidate > 0:
+            # only a rest makes the first target be passed over
+            self._metrics.fallbacks.labels(route, "resting").inc()
+
+    def _count_tokens(self, note: RequestNote, route: str) -> None:
+        metrics, usage = self._metrics, note.usage
+        if note.stream and note.ttft is not None:
+            metrics.time_to_first_token.labels(route).observe(note.ttft)
+        if usage is None:
+            return
+        answered = note.attempts[-1]
+        pair = {"route": route, "backend": metrics.backend(answered.backend)}
+        labels = pair | metrics.model(answered.model)
+        metrics.tokens.labels(type="input", **labels).inc(usage.input_tokens)
+        metrics.tokens.labels(type="output", **labels).inc(usage.output_tokens)
+        metrics.cached_input.labels(**labels).inc(usage.cached_input_tokens)
+        metrics.reasoning_output.labels(**labels).inc(usage.reasoning_output_tokens)
+        further = usage.output_tokens - 1
+        if note.stream and note.ttft is not None and further > 0:
+            per_token = max(0.0, note.duration - note.ttft) / further
+            metrics.time_per_output_token.labels(route).observe(per_token)
+
+
+def _fallback_reason(failed: Outcome) -> str:
+    kind = failed.problem.kind if failed.problem is not None else ProblemKind.INTERNAL
+    return _FALLBACKS.get(kind, OUTCOMES[kind].attempt)
+
+
+def request_line(note: RequestNote) -> dict[str, object]:
+    """What the log tells of a request: never a prompt, an answer or a credential."""
+    usage = note.usage
+    return fields(
+        id=note.id,
+        route=note.route,
+        operation=note.operation,
+        model=note.asked_model,
+        answered_model=note.answered_model,
+        stream=note.stream,
+        attempts=[_attempt_line(outcome) for outcome in note.attempts],
+        result=note.result,
+        status=note.status,
+        ttft_ms=_milliseconds(note.ttft),
+        ms=_milliseconds(note.duration),
+        tokens_in=usage.input_tokens if usage else None,
+        tokens_out=usage.output_tokens if usage else None,
+        skipped_events=note.skipped_events or None,
+        problem=_told(note.problem),
+        revision=note.revision,
+    )
+
+
+def _attempt_line(outcome: Outcome) -> dict[str, object]:
+    return {
+        "backend": outcome.backend,
+        "model": outcome.model,
+        "outcome": outcome.label,
+        "disposition": outcome.disposition,
+        "ms": _milliseconds(outcome.duration),
+        "problem": _told(outcome.problem),
+    }
+
+
+def _told(problem: Problem | None) -> str | None:
+    return problem.in_our_words if problem is not None else None
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 1)

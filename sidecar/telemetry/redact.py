@@ -1,0 +1,68 @@
+"""Masks what must never be printed: configured secrets, and whatever looks like a credential."""
+
+import re
+from collections.abc import Iterable
+from urllib.parse import quote
+
+from sidecar.wire import json
+
+MASK = "***"
+
+_LEAST = 4  # characters; a shorter value is in too many words
+_SURELY_SECRET = 8  # a shorter word of letters only is a placeholder, such as `ollama` or `none`
+
+# what follows `kept` is the credential; names of variables such as HF_API_TOKEN are none
+_LOOKS_SECRET = re.compile(
+    r"""
+    (?P<kept>
+        (?: \b(?:bearer|basic)[ ]+
+          | \b(?:x-)?(?:goog-)?api[-_]?key(?:["']\s*[:=]\s*["'] | \s*[:=]\s*["']?)
+          | \bauthorization(?:["']\s*[:=]\s*["'] | \s*[:=]\s*["']?)(?!bearer\b|basic\b)
+        )(?=[^\s"',;\\]{8})
+      | [?&](?:key|api[-_]?key|token|access_token|sig|signature)=
+      | \b[a-z][a-z0-9+.-]*://(?=[^\s/@"']+@)
+    )
+    (?:(?<=://)[^\s/@"']+ | [^\s"',;&\\}\])]+)
+    | (?-i:(?<![\w-])(?:sk|rk|pk|gsk|xai|hf|r8)[-_][A-Za-z0-9_-]{6,} | \bAIza[\w-]{20,})
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+class Redactor:
+    """Called with a text, returns it with every credential masked.
+
+    A secret that was learned stays known after a reload: requests in flight may still hold it.
+    """
+
+    __slots__ = ("_exact", "_known")
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._known: frozenset[str] = frozenset()
+        self._exact: re.Pattern[str] | None = None
+        self.learn(secrets)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Mask these values too, however they are escaped."""
+        self._known |= {secret for secret in secrets if _is_worth_masking(secret)}
+        forms = {form for secret in self._known for form in _forms(secret)}
+        if forms:
+            # the longest first: one secret may begin like another
+            ordered = sorted(forms, key=len, reverse=True)
+            self._exact = re.compile("|".join(map(re.escape, ordered)))
+
+    def __call__(self, text: str) -> str:
+        if self._exact is not None:
+            text = self._exact.sub(MASK, text)
+        return _LOOKS_SECRET.sub(lambda found: (found["kept"] or "") + MASK, text)
+
+
+def _is_worth_masking(secret: str) -> bool:
+    if len(secret) >= _SURELY_SECRET:
+        return True
+    return len(secret) >= _LEAST and not secret.isalpha()
+
+
+def _forms(secret: str) -> set[str]:
+    """A secret as it stands, and as it looks in JSON, in an address and in a traceback."""
+    return {secret, json.dumps(secret).decode()[1:-1], quote(secret, safe=""), repr(secret)[1:-1]}

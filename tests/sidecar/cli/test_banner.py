@@ -1,0 +1,70 @@
+"""What a person reads at the start."""
+
+from sidecar.cli.banner import ECHO, banner, receivers
+from sidecar.config.load import load_mapping
+from sidecar.config.snapshot import Snapshot
+from sidecar.config.zero import discover
+
+HERE = "http://127.0.0.1:11434"
+
+
+def zero(environ: dict[str, str], ollamas: dict[str, tuple[str, ...]] | None = None) -> str:
+    found = discover(environ, ollamas or {})
+    snapshot = load_mapping(found.data, environ, source="e").snapshot
+    return banner(snapshot, "no configuration file", found)
+
+
+def configured(route: dict[str, object]) -> Snapshot:
+    data = {
+        "listeners": {"data": {"port": 5000}},
+        "backends": {
+            "home": {"preset": "ollama"},
+            "vllm": {"dialect": "openai", "base_url": "http://vllm.models:8000/v1"},
+            "far": {"dialect": "openai", "base_url": "https://8.8.8.8/v1"},
+        },
+        "routes": {"chat": {"targets": [{"backend": "home"}], **route}},
+    }
+    return load_mapping(data, {}, source="e").snapshot
+
+
+def test_what_was_found_and_where_to_point_clients() -> None:
+    text = zero({"OPENAI_API_KEY": "sk-hush", "ANTHROPIC_API_KEY": "sk-ant"}, {HERE: ("l3",)})
+    for part in (
+        "listens on http://127.0.0.1:14400",
+        "ollama  http://127.0.0.1:11434     l3",
+        "https://api.openai.com/v1  gpt-6-luna     OPENAI_API_KEY",
+        "Remote services that may now receive prompts: api.openai.com\n",
+        "--local-only",
+        "Anthropic: found, but its dialect is not spoken yet.",
+        "export OPENAI_BASE_URL=http://127.0.0.1:14400/v1",
+        "export ANTHROPIC_BASE_URL=http://127.0.0.1:14400 ANTHROPIC_API_KEY=sidecar   # not spoken",
+        "export OLLAMA_HOST=http://127.0.0.1:14400   # not spoken yet",
+        '"model": "auto"',
+    ):
+        assert part in text
+    assert "sk-" not in text
+    assert ECHO not in text
+
+
+def test_the_echo_is_called_so() -> None:
+    text = zero({})
+    assert ECHO in text
+    assert "Prompts stay on this machine" in text
+
+
+def test_what_was_skipped_is_said() -> None:
+    text = zero({"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "http://localhost:14400/v1"})
+    assert "OPENAI_BASE_URL points to this sidecar itself: skipped." in text
+
+
+def test_of_a_file_the_routes_are_told() -> None:
+    text = banner(configured({}), "sidecar.yaml")
+    assert "http://127.0.0.1:5000 (sidecar.yaml)" in text
+    assert "chat   chat    home" in text
+    assert '"model": "chat"' in text
+
+
+def test_who_may_receive_prompts() -> None:
+    # a request may name any backend, so all of them count as long as one route is open
+    assert receivers(configured({})) == ["vllm.models:8000", "8.8.8.8"]
+    assert receivers(configured({"stay": "local"})) == []

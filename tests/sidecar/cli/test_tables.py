@@ -1,0 +1,54 @@
+"""Aligned text."""
+
+from typing import Any
+
+from sidecar.cli.tables import status, table
+
+SEEN: dict[str, Any] = {
+    "version": "1.2",
+    "status": "degraded",
+    "uptime": 3725.0,
+    "draining": True,
+    "echo": True,
+    "revision": "abc",
+    "configuration": {
+        "faults": "f: a\nf: b",
+        "warnings": ["w"],
+        "restart_needed": ["listeners.data"],
+    },
+    "backends": [
+        {
+            "name": "home", "host": "http://h", "availability": "ready", "success_rate": 0.987,
+            "latency": {"mean": 0.25, "p95": 1.5, "shortest": 0.1, "longest": 2.0},
+            "last_fault": {"message": "refused"},
+        },
+        {
+            "name": "far", "host": "https://f", "availability": "resting", "success_rate": None,
+            "latency": None, "last_fault": None,
+        },
+    ],
+    "routes": [
+        {
+            "name": "chat", "models": ["chat", "gpt*"], "default": True, "relay": False,
+            "available_backends": 1,
+            "targets": [{"backend": "home", "model": "m"}, {"backend": "far", "model": None}],
+        }
+    ],
+}  # fmt: skip
+
+
+def test_columns_are_aligned_and_none_is_a_dash() -> None:
+    assert table(("A", "LONG"), [("xyz", None), ("", 1)]) == "A    LONG\nxyz  -\n     1"
+
+
+def test_a_status_in_full() -> None:
+    text = status(SEEN)
+    for part in (
+        "llm-sidecar 1.2: degraded, up 1h02m, draining",
+        "built-in echo",
+        "Configuration abc\n  w\n  listeners.data\n  The last one read cannot be used:\n  f: a\n",
+        "home     http://h   ready    98.7%    250ms  1500ms  100ms  2000ms  refused",
+        "far      https://f  resting  -        -      -       -      -       -",
+        "chat (default)  chat, gpt*  1      home:m → far",
+    ):
+        assert part in text

@@ -1,0 +1,40 @@
+"""What `print-config` prints can be loaded again, means the same and holds no secret."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from sidecar.config.load import load
+from sidecar.config.printing import as_yaml
+
+FILE = """\
+log: {level: debug}
+hosts: [Box]
+backends:
+  home: {preset: ollama, base_url: "http://${HOST}:11434/"}
+  desk: {preset: azure-openai, base_url: https://acme.openai.azure.com, deployment: d,
+         auth: {header: {name: api-key, value: {env: AZURE_KEY}}}}
+  cloud: {preset: openai, auth: {forward: {replace: ["sk-ant-*"], else: {file: key}}}}
+  odd: {dialect: openai, base_url: http://10.0.0.1/v1, timeouts: {first_token: 1m30s},
+        quirks: {header: {x-team: "${TEAM}"}, set: {n: 1}}, models: {Small: big}, context: {big: 9}}
+  off: {preset: groq, enabled: false}
+routes:
+  chat: {targets: [{backend: home}, {backend: desk}], deadline: 90s, on: {dns: final}}
+  rest: {models: [], default: true, targets: [{backend: odd, model: big, first_token: 1s}]}
+"""
+ENVIRON = {"HOST": "10.9.8.7", "AZURE_KEY": "azure-secret", "TEAM": "team-secret"}
+
+
+def test_it_loads_again_and_means_the_same(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("file-secret")
+    (tmp_path / "a.yaml").write_text(FILE)
+    first = load(str(tmp_path / "a.yaml"), ENVIRON)
+    printed = as_yaml(first)
+    (tmp_path / "b.yaml").write_text(printed)
+    again = load(str(tmp_path / "b.yaml"), ENVIRON)
+    same = {"revision": "", "routes": None}
+    assert replace(again.snapshot, **same) == replace(first.snapshot, **same)  # type: ignore[arg-type]
+    assert again.snapshot.routes.routes == first.snapshot.routes.routes
+    assert as_yaml(again) == printed
+    assert "secret" not in printed
+    assert "10.9.8.7" not in printed
+    assert "${HOST}" in printed

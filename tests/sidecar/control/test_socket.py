@@ -1,0 +1,116 @@
+"""The control socket as a file, and what comes through it."""
+
+import asyncio
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from sidecar.control.reload import Reload, Result
+from sidecar.control.socket import ControlSocket, ControlSocketError, bind
+from sidecar.runtime.current import Current
+from sidecar.runtime.life import Life
+from sidecar.runtime.report import Report
+from sidecar.runtime.store import RuntimeStore
+from sidecar.telemetry.redact import Redactor
+
+
+class Control(ControlSocket):
+    """A control socket whose reloads end as the test says."""
+
+    def __init__(self, path: Path) -> None:
+        report = Report(Current(), RuntimeStore(), Life(0), "1.2.3", lambda: 1.0)
+        super().__init__(path, self.reload, report, Redactor())
+        self.next = Reload(Result.APPLIED, "abc")
+
+    async def reload(self) -> Reload:
+        return self.next
+
+
+@pytest.fixture
+async def control(tmp_path: Path) -> AsyncIterator[Control]:
+    control = Control(tmp_path / "private" / "c.sock")
+    await control.open()
+    yield control
+    await control.close()
+
+
+async def ask(path: Path, method: str, target: str) -> tuple[int, Any]:
+    transport = httpx.AsyncHTTPTransport(uds=str(path))
+    async with httpx.AsyncClient(transport=transport, base_url="http://sidecar") as client:
+        answer = await client.request(method, target)
+        return answer.status_code, answer.json()
+
+
+async def test_only_its_owner_may_open_it(control: Control, tmp_path: Path) -> None:
+    folder, file = tmp_path / "private", tmp_path / "private" / "c.sock"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    await control.close()
+    assert not file.exists()
+
+
+async def test_reload_and_status(control: Control, tmp_path: Path) -> None:
+    file = tmp_path / "private" / "c.sock"
+    status, answer = await ask(file, "POST", "/reload")
+    assert (status, answer["result"], answer["revision"]) == (200, "applied", "abc")
+    control.next = Reload(Result.FAILED, "abc", faults="line 3: oh")
+    status, answer = await ask(file, "POST", "/reload")
+    assert (status, answer["result"], answer["faults"]) == (422, "failed", "line 3: oh")
+    status, answer = await ask(file, "GET", "/status")
+    assert (status, answer["status"]) == (200, "not_configured")
+    assert (await ask(file, "GET", "/reload"))[0] == 404
+
+
+async def test_a_stale_file_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "c.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    control = Control(path)
+    await control.open()
+    assert (await ask(path, "GET", "/status"))[0] == 200
+    await control.close()
+
+
+async def test_a_live_one_is_left_alone(control: Control, tmp_path: Path) -> None:
+    path = tmp_path / "private" / "c.sock"
+    with pytest.raises(ControlSocketError, match="Another sidecar answers"):
+        await Control(path).open()
+    assert (await ask(path, "GET", "/status"))[0] == 200
+
+
+async def test_the_file_of_a_successor_is_not_removed(tmp_path: Path) -> None:
+    path = tmp_path / "c.sock"
+    first, second = Control(path), Control(path)
+    await first.open()
+    path.rename(tmp_path / "aside.sock")
+    await second.open()
+    await first.close()
+    assert (await ask(path, "GET", "/status"))[0] == 200
+    await second.close()
+
+
+def test_paths_that_cannot_be(tmp_path: Path) -> None:
+    with pytest.raises(ControlSocketError, match="longer than 103 bytes"):
+        bind(tmp_path / ("x" * 110))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ControlSocketError, match="is not a socket"):
+        bind(tmp_path / "file")
+    with pytest.raises(ControlSocketError, match="cannot be opened"):
+        bind(tmp_path / "file" / "c.sock")
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    os.chmod(shared, 0o777)  # noqa: S103 - the case under test
+    with pytest.raises(ControlSocketError, match="Others may write"):
+        bind(shared / "c.sock")
+    assert (tmp_path / "file").exists()
+
+
+async def test_a_closed_socket_may_be_closed_again(control: Control) -> None:
+    await control.close()
+    await asyncio.wait_for(control.close(), 5)

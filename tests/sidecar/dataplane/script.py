@@ -1,0 +1,103 @@
+"""Requests and answers of backends, written down instead of sent."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import fields
+from typing import Any
+
+from multidict import CIMultiDict
+
+from sidecar.dataplane.intake import Inbound
+from sidecar.dialects.openai_chat import DIALECT
+from sidecar.neutral.problem import AttemptFailed, Problem
+from sidecar.policy.backoff import RetrySettings
+from sidecar.policy.routing import Candidate, Route, Target
+from sidecar.wire import json
+from sidecar.wire.contract import Operation, RequestFacts
+from sidecar.wire.framing import sse
+from tests.sidecar.examples import TIMEOUTS
+
+DONE = b"data: [DONE]\n\n"
+JSON_TYPE = {"content-type": "application/json"}
+FACTS = {one.name for one in fields(RequestFacts)}
+SSE_TYPE = {"content-type": "text/event-stream"}
+
+
+class Reply:
+    """A scripted answer: a chunk of bytes, or a problem that breaks it off."""
+
+    def __init__(
+        self, *script: bytes | Problem, status: int = 200, headers: Mapping[str, str] = JSON_TYPE
+    ) -> None:
+        self.status = status
+        self.headers: Mapping[str, str] = CIMultiDict(headers)
+        self.gaps: list[float] = []
+        self.taken = 0  # chunks that were read
+        self._script = script
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        for step in self._script:
+            if isinstance(step, Problem):
+                raise AttemptFailed(step)
+            self.taken += 1
+            yield step
+
+    def limit_gap(self, seconds: float) -> None:
+        self.gaps.append(seconds)
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+
+def inbound(
+    raw: bytes = b'{"model":"m","messages":[{"role":"user","content":"Hi"}]}', **changes: Any
+) -> Inbound:
+    """A chat request for the model `m`; changes name fields of `Inbound` or of its facts."""
+    told: dict[str, Any] = {"operation": Operation.CHAT, "model": "m"}
+    told |= {name: changes.pop(name) for name in list(changes) if name in FACTS}
+    values: dict[str, Any] = {
+        "dialect": DIALECT,
+        "facts": RequestFacts(**told),
+        "method": "POST",
+        "path": "/chat/completions",
+        "query": "",
+        "headers": (),
+        "raw": raw,
+        "key": None,
+    }
+    return Inbound(**values | changes)
+
+
+def candidate(model: str | None = "m") -> Candidate:
+    return Candidate("home", model, TIMEOUTS)
+
+
+def route(*, stay_local: bool = False) -> Route:
+    targets = (Target("home", None, TIMEOUTS),)
+    return Route("chat", ("chat",), targets, RetrySettings(), stay_local=stay_local)
+
+
+def says(text: str = "", finish: str | None = None, **more: Any) -> bytes:
+    """One chunk of a streamed answer."""
+    delta = {"content": text} if text else {}
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    return sse(json.dumps({"id": "c1", "model": "m1", "choices": [choice], **more}))
+
+
+def greets() -> bytes:
+    """The chunk that many backends send before they know whether they can answer."""
+    choice = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
+    return sse(json.dumps({"id": "c1", "model": "m1", "choices": [choice]}))
+
+
+def counts() -> bytes:
+    """The frame of a stream that carries usage and nothing else."""
+    usage = {"prompt_tokens": 3, "completion_tokens": 2}
+    return sse(json.dumps({"id": "c1", "model": "m1", "choices": [], "usage": usage}))
+
+
+def whole(text: str = "Hello") -> bytes:
+    """A whole answer."""
+    message = {"role": "assistant", "content": text}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 3, "completion_tokens": 2}
+    return json.dumps({"id": "c1", "model": "m1", "choices": [choice], "usage": usage})

@@ -1,0 +1,42 @@
+"""Which addresses never leave the machine or its private network."""
+
+import pytest
+
+from sidecar.policy.locality import is_local
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.255.255.254", True),
+        ("0.0.0.0", True),  # noqa: S104  # an address to judge, not one to listen on
+        ("0.0.0.1", False),
+        ("10.0.0.1", True),
+        ("172.16.0.1", True),
+        ("172.31.255.255", True),
+        ("172.15.255.255", False),
+        ("172.32.0.1", False),
+        ("192.168.1.1", True),
+        ("192.169.1.1", False),
+        ("169.254.169.254", True),
+        ("8.8.8.8", False),
+        ("::1", True),
+        ("::", True),
+        ("::2", False),
+        ("fd00::1", True),
+        ("fe80::1%eth0", True),
+        ("2606:4700::1111", False),
+        ("::ffff:127.0.0.1", True),
+        ("::ffff:10.1.2.3", True),
+        ("::ffff:8.8.8.8", False),
+    ],
+)
+def test_is_local(address: str, expected: bool) -> None:
+    assert is_local(address) is expected
+
+
+@pytest.mark.parametrize("address", ["localhost", "", "127.1"])
+def test_a_name_is_not_an_address(address: str) -> None:
+    with pytest.raises(ValueError, match="does not appear to be"):
+        is_local(address)

@@ -1,0 +1,262 @@
+"""History in, step out: each rule of the outcome table and of the fallback chain."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from sidecar.neutral.problem import ProblemKind
+from sidecar.policy.backoff import RetrySettings
+from sidecar.policy.outcome import OUTCOMES, Disposition, Outcome
+from sidecar.policy.retry import GiveUp, Step, Try, next_step, rest_after
+from sidecar.policy.routing import Candidate, Plan
+from tests.sidecar.policy.plans import TIMEOUTS, F, G, P, failure, plan_of, success
+
+K, D = ProblemKind, Disposition
+FLAT = RetrySettings(attempts=2, max_wait=3.0, base=0.2, cap=5.0)
+RETRIED = (K.CONNECT, K.BACKEND_ERROR, K.OVERLOADED)
+STOPPED = [kind for kind, rule in OUTCOMES.items() if rule.disposition in (D.FINAL, D.IGNORED)]
+PASSED_ON = [kind for kind, rule in OUTCOMES.items() if rule.disposition is D.FAIL_OVER]
+
+
+def step(
+    history: Sequence[Outcome],
+    plan: Plan | None = None,
+    *,
+    rests: dict[str, float] | None = None,
+    may_retry: Callable[[], bool] = lambda: True,
+    time_left: float = float("inf"),
+    draw: float = 0.0,
+) -> Step:
+    return next_step(
+        plan or plan_of(retry=FLAT),
+        history,
+        rest_of=lambda name: (rests or {}).get(name, 0.0),
+        may_retry=may_retry,
+        time_left=time_left,
+        draw=draw,
+    )
+
+
+def never() -> bool:
+    return False
+
+
+def test_the_first_step_asks_the_first_candidate_at_once() -> None:
+    assert step([]) == Try(P)
+
+
+def test_a_plan_without_candidates_is_given_up() -> None:
+    assert step([], plan_of(0)) == GiveUp()
+
+
+def test_after_a_success_there_is_nothing_to_do() -> None:
+    assert step([success(P)]) == GiveUp()
+
+
+@pytest.mark.parametrize("kind", RETRIED)
+def test_what_may_pass_is_tried_again_on_the_same_backend(kind: ProblemKind) -> None:
+    assert step([failure(P, kind)]) == Try(P, 0.1, is_retry=True)
+
+
+@pytest.mark.parametrize("kind", RETRIED)
+@pytest.mark.parametrize("attempts", [0, 1, 2, 5])
+def test_attempts_are_retries_per_target(kind: ProblemKind, attempts: int) -> None:
+    plan = plan_of(retry=RetrySettings(attempts=attempts))
+    history: list[Outcome] = []
+    for _ in range(attempts + 1):
+        found = step(history, plan)
+        assert isinstance(found, Try) and found.candidate == P
+        history.append(failure(P, kind))
+    assert step(history, plan) == Try(F)
+    history.append(failure(F, kind))
+    again = step(history, plan)
+    assert again == (Try(F, 0.1, is_retry=True) if attempts else GiveUp())
+
+
+@pytest.mark.parametrize("kind", PASSED_ON)
+def test_what_will_not_pass_goes_to_the_next_candidate_at_once(kind: ProblemKind) -> None:
+    assert step([failure(P, kind)]) == Try(F)
+    assert step([failure(P, kind), failure(F, kind)]) == GiveUp()
+
+
+@pytest.mark.parametrize("kind", STOPPED)
+def test_what_nobody_else_would_like_better_is_final(kind: ProblemKind) -> None:
+    assert step([failure(P, kind)]) == GiveUp()
+
+
+def test_pauses_grow_and_start_anew_on_the_next_candidate() -> None:
+    one = [failure(P, K.CONNECT)]
+    two = [*one, failure(P, K.CONNECT)]
+    over = [*two, failure(P, K.CONNECT), failure(F, K.CONNECT)]
+    assert step(two) == Try(P, 0.2, is_retry=True)
+    assert step(over) == Try(F, 0.1, is_retry=True)
+
+
+def test_a_route_may_move_a_row_of_the_table() -> None:
+    moved = {K.CONTENT_REFUSED: D.FAIL_OVER, K.TIMEOUT: D.RETRY_SAME, K.BACKEND_ERROR: D.FINAL}
+    plan = plan_of(retry=FLAT, on=moved)
+    assert step([failure(P, K.CONTENT_REFUSED, on=moved)], plan) == Try(F)
+    assert step([failure(P, K.TIMEOUT, on=moved)], plan) == Try(P, 0.1, is_retry=True)
+    assert step([failure(P, K.BACKEND_ERROR, on=moved)], plan) == GiveUp()
+
+
+# --- a backend that says when it may be asked again -----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "retry_after", "expected"),
+    [
+        pytest.param(K.RATE_LIMITED, 2.0, Try(P, 2.0, is_retry=True), id="429 within max_wait"),
+        pytest.param(K.RATE_LIMITED, 3.0, Try(P, 3.0, is_retry=True), id="429 at max_wait"),
+        pytest.param(K.RATE_LIMITED, 3.1, Try(F), id="429 past max_wait"),
+        pytest.param(K.RATE_LIMITED, None, Try(F), id="429 without a word"),
+        pytest.param(K.RATE_LIMITED, 0.0, Try(P, 0.1, is_retry=True), id="429 that says now"),
+        pytest.param(K.OVERLOADED, 2.0, Try(P, 2.0, is_retry=True), id="503 within max_wait"),
+        pytest.param(K.OVERLOADED, 60.0, Try(F), id="503 past max_wait"),
+        pytest.param(K.OVERLOADED, None, Try(P, 0.1, is_retry=True), id="503 without a word"),
+    ],
+)
+def test_retry_after(kind: ProblemKind, retry_after: float | None, expected: Step) -> None:
+    assert step([failure(P, kind, retry_after)]) == expected
+
+
+@pytest.mark.parametrize("draw", [0.0, 0.3, 0.999])
+def test_a_retry_never_comes_earlier_than_the_backend_says(draw: float) -> None:
+    found = step([failure(P, K.RATE_LIMITED, 2.0)], draw=draw)
+    assert isinstance(found, Try) and 2.0 <= found.after <= 2.2
+
+
+def test_a_rate_limit_is_waited_for_once() -> None:
+    limited = failure(P, K.RATE_LIMITED, 1.0)
+    assert step([limited, limited]) == Try(F)
+    assert step([limited, limited], plan_of(1, FLAT)) == GiveUp()
+
+
+def test_a_rate_limit_counts_among_the_attempts() -> None:
+    assert step([failure(P, K.RATE_LIMITED, 1.0)], plan_of(retry=RetrySettings(0))) == Try(F)
+    mixed = [failure(P, K.BACKEND_ERROR), failure(P, K.RATE_LIMITED, 1.0)]
+    assert step(mixed) == Try(P, 1.0, is_retry=True)
+    assert step([*mixed, failure(P, K.BACKEND_ERROR)]) == Try(F)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "seconds"),
+    [
+        (success(P), 0.0),
+        (failure(P, K.RATE_LIMITED), 5.0),
+        (failure(P, K.RATE_LIMITED, 2.0), 2.0),
+        (failure(P, K.RATE_LIMITED, 86_400.0), 300.0),
+        (failure(P, K.OVERLOADED), 0.0),
+        (failure(P, K.OVERLOADED, 20.0), 20.0),
+        (failure(P, K.BACKEND_ERROR, 20.0), 0.0),
+        (failure(P, K.TIMEOUT), 0.0),
+    ],
+)
+def test_how_long_a_backend_rests(outcome: Outcome, seconds: float) -> None:
+    assert rest_after(outcome) == seconds
+
+
+# --- backends that rest ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rests", "time_left", "expected"),
+    [
+        pytest.param(
+            {"primary": 5}, 100, Try(F), id="one that is ready goes before one that rests"
+        ),
+        pytest.param({"primary": 2, "fallback": 1}, 100, Try(F, 1), id="the soonest is waited for"),
+        pytest.param({"primary": 1, "fallback": 1}, 100, Try(P, 1), id="the order of the file"),
+        pytest.param({"primary": 5, "fallback": 4}, 100, GiveUp(), id="none within max_wait"),
+        pytest.param({"primary": 2, "fallback": 2}, 1, GiveUp(), id="none within the deadline"),
+    ],
+)
+def test_resting_backends(rests: dict[str, float], time_left: float, expected: Step) -> None:
+    assert step([], rests=rests, time_left=time_left) == expected
+
+
+def test_a_fallback_that_rests_is_passed_over() -> None:
+    history = [failure(P, K.TIMEOUT)]
+    assert step(history, plan_of(3, FLAT), rests={"fallback": 2}) == Try(G)
+    assert step(history, plan_of(2, FLAT), rests={"fallback": 2}) == Try(F, 2)
+    assert step(history, plan_of(2, FLAT), rests={"fallback": 20}) == GiveUp()
+
+
+def test_a_candidate_that_was_passed_over_may_still_get_its_turn() -> None:
+    history = [failure(F, K.TIMEOUT)]
+    assert step(history, rests={"primary": 1}) == Try(P, 1)
+
+
+# --- context lengths ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("context", "expected"),
+    [
+        pytest.param((8_000, 32_000, None), Try(F), id="larger"),
+        pytest.param((8_000, None, None), Try(F), id="not declared"),
+        pytest.param((None, 8_000, None), Try(F), id="the first did not declare its own"),
+        pytest.param((8_000, 8_000, 32_000), Try(G), id="the same size is passed over"),
+        pytest.param((8_000, 4_000, 8_000), GiveUp(), id="nobody has more room"),
+    ],
+)
+def test_too_long_for_one_goes_to_a_larger_one(
+    context: tuple[int | None, ...], expected: Step
+) -> None:
+    plan = plan_of(3, FLAT, context)
+    assert step([failure(P, K.CONTEXT_LENGTH)], plan) == expected
+
+
+def test_the_same_model_of_a_backend_is_not_asked_twice_for_what_is_too_long() -> None:
+    twice = Candidate("primary", "m", TIMEOUTS)
+    other = Candidate("primary", "larger", TIMEOUTS)
+    same = Plan(plan_of().route, (twice, twice))
+    assert step([failure(P, K.CONTEXT_LENGTH)], same) == GiveUp()
+    assert step([failure(P, K.CONTEXT_LENGTH)], Plan(same.route, (twice, other))) == Try(F)
+
+
+def test_every_refusal_for_length_counts() -> None:
+    plan = plan_of(3, FLAT, (8_000, 32_000, 16_000))
+    history = [failure(P, K.CONTEXT_LENGTH), failure(F, K.CONTEXT_LENGTH)]
+    assert step(history, plan) == GiveUp()
+    later = [failure(P, K.CONTEXT_LENGTH), failure(F, K.TIMEOUT)]
+    assert step(later, plan) == Try(G)
+
+
+# --- time and budget ------------------------------------------------------------------------------
+
+
+def test_no_retry_that_the_deadline_would_cut_off() -> None:
+    limited = [failure(P, K.RATE_LIMITED, 2.0)]
+    assert step(limited, time_left=1.9) == Try(F)
+    assert step(limited, time_left=2.0) == Try(P, 2.0, is_retry=True)
+
+
+def test_without_budget_the_failover_comes_at_once() -> None:
+    assert step([failure(P, K.BACKEND_ERROR)], may_retry=never) == Try(F)
+    assert step([failure(P, K.BACKEND_ERROR)], plan_of(1), may_retry=never) == GiveUp()
+
+
+@pytest.mark.parametrize(
+    ("history", "plan", "taken"),
+    [
+        pytest.param([], plan_of(), 0, id="a first try is free"),
+        pytest.param([failure(P, K.TIMEOUT)], plan_of(), 0, id="a failover is free"),
+        pytest.param([failure(P, K.CONNECT)], plan_of(), 1, id="a retry costs one"),
+        pytest.param(
+            [failure(P, K.CONNECT)] * 3, plan_of(), 0, id="no retry, nothing taken: attempts"
+        ),
+        pytest.param(
+            [failure(P, K.RATE_LIMITED, 9)], plan_of(), 0, id="no retry, nothing taken: too long"
+        ),
+    ],
+)
+def test_only_a_retry_takes_from_the_budget(history: list[Outcome], plan: Plan, taken: int) -> None:
+    asked: list[None] = []
+
+    def may_retry() -> bool:
+        asked.append(None)
+        return True
+
+    step(history, plan, may_retry=may_retry)
+    assert len(asked) == taken

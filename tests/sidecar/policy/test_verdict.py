@@ -1,0 +1,105 @@
+"""The one problem that stands for all attempts."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from sidecar.neutral.problem import Problem, ProblemKind, RawError
+from sidecar.policy.outcome import Outcome
+from sidecar.policy.verdict import conclude
+from tests.sidecar.policy.plans import F, P, failure, plan_of, told
+
+K = ProblemKind
+RAW = RawError(503, {"retry-after": "7"}, b'{"error":{}}')
+
+
+def verdict(
+    history: Sequence[Outcome], size: int = 2, rests: dict[str, float] | None = None
+) -> Problem:
+    return conclude(plan_of(size), history, rests or {})
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kind"),
+    [
+        (K.TIMEOUT, K.BACKEND_ERROR, K.BACKEND_ERROR),
+        (K.BACKEND_ERROR, K.UNKNOWN_MODEL, K.BACKEND_ERROR),
+        (K.RATE_LIMITED, K.BACKEND_AUTH, K.RATE_LIMITED),
+        (K.TIMEOUT, K.NOT_LOCAL, K.TIMEOUT),
+        (K.CONTEXT_LENGTH, K.TIMEOUT, K.CONTEXT_LENGTH),
+        (K.TIMEOUT, K.BAD_REQUEST, K.BAD_REQUEST),
+        (K.CONTEXT_LENGTH, K.CLIENT_AUTH, K.CLIENT_AUTH),
+        (K.UNKNOWN_MODEL, K.UNKNOWN_MODEL, K.UNKNOWN_MODEL),
+        (K.BACKEND_AUTH, K.UNKNOWN_MODEL, K.UNKNOWN_MODEL),
+    ],
+)
+def test_the_most_telling_fault_speaks(
+    first: ProblemKind, second: ProblemKind, kind: ProblemKind
+) -> None:
+    assert verdict([failure(P, first), failure(F, second)]).kind is kind
+
+
+def test_a_lone_backend_is_told_by_name_and_in_its_own_words() -> None:
+    alone = told(failure(P, K.OVERLOADED), message="answered 503: busy", status=503, raw=RAW)
+    problem = verdict([alone], size=1)
+    assert problem.message == "Backend 'primary' answered 503: busy"
+    assert (problem.status, problem.raw) == (503, RAW)
+
+
+def test_every_target_is_named_with_what_was_wrong() -> None:
+    history = [failure(P, K.CONNECT), failure(P, K.CONNECT), failure(F, K.TIMEOUT)]
+    problem = verdict(history, size=3, rests={"third": 12.4})
+    assert problem.message == (
+        "No backend of this route could answer. primary: failed by connect (2 tries); "
+        "fallback: failed by timeout; third: rests for 12 s more, as it asked."
+    )
+    assert "third: not tried" in verdict(history, size=3).message
+
+
+def test_what_the_client_can_mend_is_called_a_refusal() -> None:
+    history = [failure(P, K.TIMEOUT), failure(F, K.BAD_REQUEST)]
+    assert verdict(history).message.startswith("The request was refused. primary:")
+
+
+def test_a_refused_key_of_ours_is_never_the_clients_401() -> None:
+    refused = told(failure(P, K.BACKEND_AUTH), status=401, raw=RawError(401, {}, b"{}"))
+    problem = verdict([refused], size=1)
+    assert (problem.status, problem.raw) == (502, None)
+
+
+def test_a_refused_key_of_the_client_is_its_own() -> None:
+    raw = RawError(401, {}, b"{}")
+    problem = verdict([told(failure(P, K.CLIENT_AUTH), status=401, raw=raw)], size=1)
+    assert (problem.status, problem.raw) == (401, raw)
+
+
+@pytest.mark.parametrize("kind", [K.CONNECT, K.DNS, K.TLS])
+def test_where_nobody_can_be_reached_the_client_may_come_back(kind: ProblemKind) -> None:
+    problem = verdict([failure(P, kind), failure(F, kind)])
+    assert (problem.status, problem.retry_after) == (503, 5.0)
+
+
+def test_a_rate_limit_is_passed_on_with_its_time() -> None:
+    raw = RawError(429, {"retry-after": "60"}, b"{}")
+    limited = told(failure(P, K.RATE_LIMITED, 60.0), status=429, raw=raw)
+    problem = verdict([limited], size=1)
+    assert (problem.status, problem.retry_after, problem.raw) == (429, 60.0, raw)
+
+
+@pytest.mark.parametrize(
+    ("rests", "retry_after"),
+    [({"primary": 40.0, "fallback": 12.0}, 12.0), ({"primary": 0.2}, 1.0), ({}, 1.0)],
+)
+def test_when_all_rest_the_client_hears_for_how_long(
+    rests: dict[str, float], retry_after: float
+) -> None:
+    problem = verdict([], rests=rests)
+    assert (problem.kind, problem.code) == (K.UNAVAILABLE, "no_backend_available")
+    assert problem.retry_after == retry_after
+    assert "primary: " in problem.message and "fallback: " in problem.message
+
+
+def test_a_route_whose_backends_are_all_disabled() -> None:
+    problem = verdict([], size=0)
+    assert (problem.kind, problem.code) == (K.UNAVAILABLE, "no_backend")
+    assert "'chat' is disabled" in problem.message

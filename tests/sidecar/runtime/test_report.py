@@ -1,0 +1,119 @@
+"""What health, status and gauges say of a running program."""
+
+from typing import Any
+
+from sidecar.config.snapshot import Snapshot
+from sidecar.neutral.problem import ProblemKind
+from sidecar.runtime.current import Current
+from sidecar.runtime.life import Life
+from sidecar.runtime.report import Report
+from sidecar.runtime.store import RuntimeStore
+from sidecar.wire import json
+from tests.sidecar.examples import backend, bearer, failed, route, snapshot, succeeded
+
+HOME = backend("home", preset="ollama", base_url="http://user:pass@home.example:11434/v1?key=x")
+OFF = backend("off", enabled=False)
+CONFIGURED = snapshot([HOME, OFF], [route("chat", "home", "off")])
+
+
+class Program:
+    def __init__(self, configured: Snapshot | None = CONFIGURED) -> None:
+        self.current, self.store, self.now = Current(configured), RuntimeStore(), 100.0
+        if configured is not None:
+            self.store.reconcile(configured)
+        life = Life(born=90.0)
+        self.report = Report(self.current, self.store, life, "1.2.3", lambda: self.now)
+
+    def fail(self, kind: ProblemKind, times: int = 1) -> None:
+        for _ in range(times):
+            self.store.begin(HOME, self.now).settle(failed("home", kind), self.now, 5000)
+
+    def status(self) -> Any:
+        return json.loads(json.dumps(self.report.status()))
+
+    def gauges(self) -> dict[tuple[str, ...], float]:
+        return {(name, *labels): value for name, labels, value in self.report.gauges()}
+
+
+def test_health_is_ok_while_every_enabled_backend_is_well() -> None:
+    program = Program()
+    program.store.learn_models(HOME, {"a": "A", "b": "B"})
+    assert program.report.health() == {
+        "status": "ok",
+        "revision": CONFIGURED.revision,
+        "echo": False,
+        "models_cached": 2,
+        "backends": {
+            "home": {"availability": "ready", "up": True, "models": 2},
+            "off": {"availability": "disabled", "up": True, "models": 0},
+        },
+    }
+
+
+def test_health_is_degraded_while_a_backend_rests_or_fails() -> None:
+    resting, failing = Program(), Program()
+    resting.fail(ProblemKind.RATE_LIMITED)
+    failing.fail(ProblemKind.TIMEOUT, times=3)
+    assert resting.report.health()["status"] == "degraded"
+    assert failing.report.health()["status"] == "degraded"
+    resting.now += 6
+    assert resting.report.health()["status"] == "ok"
+
+
+def test_without_a_configuration_the_faults_are_told() -> None:
+    program = Program(None)
+    program.current.faults = "line 3: unknown key"
+    health = program.report.health()
+    assert (health["status"], health["faults"]) == ("not_configured", "line 3: unknown key")
+    assert program.status()["configuration"]["faults"] == "line 3: unknown key"
+    assert program.gauges() == {}
+
+
+def test_status_tells_backends_routes_and_faults() -> None:
+    program = Program()
+    program.store.begin(HOME, 0).settle(succeeded("home", duration=0.5), 1, 4000)
+    program.fail(ProblemKind.RATE_LIMITED)
+    with program.store.request("chat"):
+        status = program.status()
+    assert (status["version"], status["uptime"], status["echo"]) == ("1.2.3", 10.0, False)
+    home = status["backends"][0]
+    assert home["host"] == "http://home.example:11434"
+    assert home["success_rate"] == 0.5
+    assert home["latency"]["p95"] == 0.5
+    assert home["rest"] == {"seconds": 5.0, "why": "rate_limited happened"}
+    assert home["last_success"] == 4000
+    assert status["routes"][0]["in_flight"] == 1
+    assert status["routes"][0]["available_backends"] == 0
+    assert [target["availability"] for target in status["routes"][0]["targets"]] == [
+        "resting",
+        "disabled",
+    ]
+    assert [(fault["backend"], fault["kind"]) for fault in status["last_faults"]] == [
+        ("home", "rate_limited")
+    ]
+
+
+def test_status_holds_no_secret() -> None:
+    keyed = backend("keyed", auth=bearer("hunter2hunter2"), base_url="https://u:hunter3@x.example")
+    program = Program(snapshot([keyed], [route("r", "keyed")], secrets=("hunter2hunter2",)))
+    assert "hunter" not in str(program.status())
+
+
+def test_the_echo_is_said() -> None:
+    program = Program(snapshot([backend("echo", echo=True)], [route("r", "echo")]))
+    assert program.report.health()["echo"] is True
+    assert program.status()["backends"][0]["host"] == "built in"
+
+
+def test_gauges_tell_the_state_of_this_moment() -> None:
+    program = Program()
+    program.fail(ProblemKind.RATE_LIMITED)
+    with program.store.request("other"):
+        gauges = program.gauges()
+    assert gauges["backend_up", "home"] == 1
+    assert gauges["backend_availability", "home", "resting"] == 1
+    assert gauges["backend_availability", "home", "ready"] == 0
+    assert gauges["backend_availability", "off", "disabled"] == 1
+    assert gauges["backend_info", "home", "openai", "ollama"] == 1
+    assert gauges["route_available_backends", "chat"] == 0
+    assert gauges["inflight_requests", "other"] == 1

@@ -1,0 +1,203 @@
+"""What attempts and reloads do to the memory of a backend."""
+
+import pytest
+
+from sidecar.neutral.problem import ProblemKind
+from sidecar.policy.outcome import Outcome
+from sidecar.runtime.store import Availability, BackendKey, RuntimeStore
+from tests.sidecar.examples import backend, bearer, failed, route, snapshot, succeeded
+
+HOME = backend("home")
+K = ProblemKind
+
+
+def store_with(*backends: object) -> RuntimeStore:
+    store = RuntimeStore()
+    store.reconcile(snapshot(backends or (HOME,)))  # type: ignore[arg-type]
+    return store
+
+
+def settle(store: RuntimeStore, outcome: Outcome, now: float = 0.0) -> None:
+    store.begin(HOME, now).settle(outcome, now, wall=1000 + now)
+
+
+def test_an_attempt_is_in_flight_until_it_is_settled() -> None:
+    store = store_with()
+    first, second = store.begin(HOME, 0), store.begin(HOME, 0)
+    assert store.state(HOME).in_flight == 2
+    assert first.settle(succeeded("home"), 1, 1) is False
+    second.settle(failed("home", K.TIMEOUT), 1, 1)
+    assert store.state(HOME).in_flight == 0
+
+
+def test_settling_twice_is_a_bug() -> None:
+    attempt = store_with().begin(HOME, 0)
+    attempt.settle(succeeded("home"), 0, 0)
+    with pytest.raises(RuntimeError, match="'home' was settled twice"):
+        attempt.settle(succeeded("home"), 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "counted", "in_row"),
+    [
+        (K.CONNECT, 1, 1),
+        (K.BACKEND_ERROR, 1, 1),
+        (K.TRUNCATED, 1, 1),
+        (K.RATE_LIMITED, 1, 0),
+        (K.BACKEND_AUTH, 1, 0),
+        (K.BAD_REQUEST, 0, 0),
+        (K.CLIENT_AUTH, 0, 0),
+        (K.CLIENT_GONE, 0, 0),
+        (K.INTERNAL, 0, 0),
+        (K.SHUTDOWN, 0, 0),
+    ],
+)
+def test_what_counts_against_a_backend(kind: ProblemKind, counted: int, in_row: int) -> None:
+    store = store_with()
+    settle(store, failed("home", kind), now=7)
+    state = store.state(HOME)
+    assert (state.failed, state.failed_in_row, len(store.faults)) == (counted, in_row, counted)
+    if counted:
+        assert state.last_fault == store.faults[0]
+        assert (store.faults[0].at, store.faults[0].kind) == (1007, kind)
+
+
+def test_three_failures_in_a_row_speak_against_it_and_a_success_for_it() -> None:
+    store = store_with()
+    for _ in range(2):
+        settle(store, failed("home", K.TIMEOUT))
+    assert store.state(HOME).is_up
+    settle(store, failed("home", K.BAD_REQUEST))
+    assert store.state(HOME).is_up
+    settle(store, failed("home", K.TIMEOUT))
+    assert not store.state(HOME).is_up
+    settle(store, succeeded("home"), now=5)
+    state = store.state(HOME)
+    assert (state.is_up, state.ok, state.last_success) == (True, 1, 1005)
+
+
+@pytest.mark.parametrize(
+    ("kind", "retry_after", "rest"),
+    [
+        (K.RATE_LIMITED, None, 5),
+        (K.RATE_LIMITED, 30, 30),
+        (K.RATE_LIMITED, 9999, 300),
+        (K.OVERLOADED, 12, 12),
+        (K.OVERLOADED, None, 0),
+        (K.TIMEOUT, None, 0),
+    ],
+)
+def test_who_asks_for_time_rests(kind: ProblemKind, retry_after: float | None, rest: float) -> None:
+    store = store_with()
+    settle(store, failed("home", kind, retry_after=retry_after), now=100)
+    assert store.rest_of(HOME, 100) == rest
+    expected = Availability.RESTING if rest else Availability.READY
+    assert store.availability(HOME, 100) is expected
+    assert store.availability(HOME, 100 + rest) is Availability.READY
+
+
+def test_the_longer_rest_holds() -> None:
+    store = store_with()
+    settle(store, failed("home", K.RATE_LIMITED, retry_after=30), now=0)
+    settle(store, failed("home", K.RATE_LIMITED), now=1)
+    assert store.rest_of(HOME, 1) == 29
+
+
+def test_only_a_success_that_began_after_the_rest_ends_it() -> None:
+    store = store_with()
+    older = store.begin(HOME, 0)
+    settle(store, failed("home", K.RATE_LIMITED, retry_after=30), now=1)
+    older.settle(succeeded("home"), 2, 2)
+    assert store.rest_of(HOME, 2) == 29
+    settle(store, succeeded("home"), now=3)
+    assert store.rest_of(HOME, 3) == 0
+
+
+def test_latency_is_of_the_latest_successes() -> None:
+    store = store_with()
+    assert store.state(HOME).latency() is None
+    for duration in range(1, 601):
+        settle(store, succeeded("home", duration=float(duration)))
+    settle(store, failed("home", K.TIMEOUT, duration=99999.0))
+    latency = store.state(HOME).latency()
+    assert latency is not None
+    assert (latency.count, latency.shortest, latency.longest) == (512, 89, 600)
+    assert latency.mean == pytest.approx(344.5)
+    assert latency.p95 == 575
+
+
+def test_the_last_faults_are_kept() -> None:
+    store = store_with()
+    for now in range(30):
+        settle(store, failed("home", K.TIMEOUT), now=now)
+    assert [fault.at for fault in store.faults] == [1000 + now for now in range(10, 30)]
+
+
+def test_a_disabled_backend_is_disabled_even_while_it_rests() -> None:
+    off = backend("home", enabled=False)
+    assert store_with(off).availability(off, 0) is Availability.DISABLED
+
+
+def test_the_view_of_a_backend_holds_its_catalogue() -> None:
+    store, seen = store_with(), snapshot([HOME])
+    assert store.view(seen, "home").listed is None
+    store.learn_models(HOME, {"llama": "Llama"})
+    assert store.view(seen, "home").listed == {"llama": "Llama"}
+
+
+def test_requests_are_counted_by_route() -> None:
+    store = store_with()
+    with store.request("chat"), store.request("chat"):
+        assert store.in_flight["chat"] == 2
+    assert not store.in_flight
+
+
+class TestReconcile:
+    def test_an_unchanged_backend_keeps_everything(self) -> None:
+        store = store_with()
+        settle(store, failed("home", K.RATE_LIMITED), now=0)
+        before = store.state(HOME)
+        changed = backend("home", model="another", timeouts=None)
+        assert store.reconcile(snapshot([changed, backend("new")], [route("r", "home")])) == ()
+        assert store.state(changed) is before
+        assert store.rest_of(changed, 1) == 4
+
+    def test_another_target_of_the_same_name_begins_anew(self) -> None:
+        store = store_with()
+        settle(store, failed("home", K.RATE_LIMITED), now=0)
+        moved = backend("home", fingerprint="elsewhere")
+        assert store.reconcile(snapshot([moved])) == (BackendKey("home", "of home"),)
+        assert store.availability(moved, 0) is Availability.READY
+
+    def test_a_removed_backend_goes_with_its_last_attempt(self) -> None:
+        store = store_with()
+        first, second = store.begin(HOME, 0), store.begin(HOME, 0)
+        assert store.reconcile(snapshot([])) == ()
+        assert store.availability(HOME, 0) is Availability.DRAINING
+        assert first.settle(succeeded("home"), 1, 1) is False
+        assert store.state(HOME).ok == 1
+        assert second.settle(succeeded("home"), 1, 1) is True
+        assert store.state(HOME).ok == 0
+
+    def test_a_removed_backend_may_come_back_before_it_has_drained(self) -> None:
+        store = store_with()
+        attempt = store.begin(HOME, 0)
+        store.reconcile(snapshot([]))
+        store.reconcile(snapshot([HOME]))
+        assert store.availability(HOME, 0) is Availability.READY
+        assert attempt.settle(succeeded("home"), 1, 1) is False
+        assert store.state(HOME).ok == 1
+
+    def test_an_older_request_may_still_come_to_a_removed_backend(self) -> None:
+        store = store_with()
+        store.reconcile(snapshot([]))
+        assert store.begin(HOME, 0).settle(succeeded("home"), 1, 1) is True
+
+    def test_a_new_key_clears_the_rest(self) -> None:
+        old, new = backend("home", auth=bearer("one")), backend("home", auth=bearer("two"))
+        store = store_with(old)
+        settle(store, failed("home", K.RATE_LIMITED, retry_after=60), now=0)
+        store.reconcile(snapshot([old]))
+        assert store.rest_of(old, 0) == 60
+        store.reconcile(snapshot([new]))
+        assert store.rest_of(new, 0) == 0
