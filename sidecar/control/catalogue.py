@@ -13,8 +13,9 @@ from typing import NoReturn
 import httpx
 
 from sidecar.config.address import key_for, url_for
-from sidecar.config.snapshot import Backend
+from sidecar.config.snapshot import Backend, Snapshot
 from sidecar.config.trust import trust
+from sidecar.policy.locality import is_local
 from sidecar.runtime.current import Current
 from sidecar.runtime.store import BackendKey, RuntimeStore, key_of
 from sidecar.telemetry.redact import Redactor
@@ -75,14 +76,19 @@ class Catalogue:
         async with Clients() as clients, asyncio.TaskGroup() as group:
             for key, backend in wanted.items():
                 if self._due[key] <= now:
+                    stays = snapshot is not None and _stays_local(backend, snapshot)
                     group.create_task(
-                        self._ask(key, backend, clients), name=f"catalogue of {key.name}"
+                        self._ask(key, backend, clients, stays), name=f"catalogue of {key.name}"
                     )
         return max(0.0, min(self._due.values(), default=now + EVERY) - self._clock())
 
-    async def _ask(self, key: BackendKey, backend: Backend, clients: "Clients") -> None:
+    async def _ask(
+        self, key: BackendKey, backend: Backend, clients: "Clients", stays_local: bool
+    ) -> None:
         try:
             async with self._places, asyncio.timeout(TIME_LIMIT):
+                if stays_local and backend.local is None:
+                    await _check_local(backend)
                 names = await list_models(backend, clients)
         except (Unlisted, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             why = self._redact(str(error)) or type(error).__name__
@@ -138,6 +144,21 @@ async def list_models(backend: Backend, clients: Clients) -> Mapping[str, str]:
     if answer.status_code != 200:
         raise Unlisted(f"it answered {answer.status_code}")
     return {name.casefold(): name for name in _names(bytes(body))}
+
+
+def _stays_local(backend: Backend, snapshot: Snapshot) -> bool:
+    """Whether every route that leads to a backend keeps its traffic local."""
+    routes = snapshot.routes.routes
+    own = [one for one in routes if any(to.backend == backend.name for to in one.targets)]
+    return all(route.stay_local for route in own or routes)
+
+
+async def _check_local(backend: Backend) -> None:
+    """Raises Unlisted where a name leads to a public address: not even a key may go there."""
+    url = httpx.URL(backend.base_url)
+    found = await asyncio.get_running_loop().getaddrinfo(url.host, url.port)
+    if not all(is_local(str(address[0])) for *_, address in found):
+        raise Unlisted("its name leads to a public address")
 
 
 def _names(body: bytes) -> list[str]:

@@ -71,7 +71,7 @@ class Answer:
         response = web.Response(status=status, body=body, headers={**headers, **self.common})
         if len(body) > WORTH_COMPRESSING and _takes_gzip(self._http.headers):
             response.enable_compression(web.ContentCoding.gzip)
-            response.headers["Vary"] = "Accept-Encoding"
+            response.headers.add("Vary", "Accept-Encoding")
         await self._prepare(response)
         await self.finish()
 

@@ -198,7 +198,9 @@ def _whole(reply: RawReply, body: bytes, inbound: Inbound) -> Opened:
 
 async def _stream(reply: RawReply, chunks: AsyncIterator[bytes], inbound: Inbound) -> Opened:
     """Hold the frames back until one tells something."""
-    stream = EventStream(chunks, inbound.dialect.tap(), keep_usage=inbound.facts.wants_usage)
+    stream = EventStream(
+        chunks, inbound.dialect.tap(inbound.facts), keep_usage=inbound.facts.wants_usage
+    )
     held: list[bytes] = []
     async for frames in stream:
         held += frames
@@ -214,7 +216,7 @@ async def _stream(reply: RawReply, chunks: AsyncIterator[bytes], inbound: Inboun
 
 async def _folded(reply: RawReply, chunks: AsyncIterator[bytes], inbound: Inbound) -> Opened:
     """Collect a stream that nobody asked for into the whole answer."""
-    stream = EventStream(chunks, inbound.dialect.tap(), keep_usage=True)
+    stream = EventStream(chunks, inbound.dialect.tap(inbound.facts), keep_usage=True)
     frames: list[bytes] = []
     size = 0
     async for batch in stream:
@@ -232,7 +234,10 @@ async def _folded(reply: RawReply, chunks: AsyncIterator[bytes], inbound: Inboun
 async def _error(reply: RawReply, inbound: Inbound, now_wall: float) -> Problem:
     if reply.status < 400:
         return Problem(ProblemKind.PROTOCOL, f"answered {reply.status}, a redirect")
-    body = await read_bounded(reply.chunks(), ERROR_LIMIT)
+    try:
+        body = await read_bounded(reply.chunks(), ERROR_LIMIT)
+    except AttemptFailed:
+        body = b""  # the status and its headers say enough
     problem = inbound.dialect.decode_error(reply.status, body)
     try:
         is_json = isinstance(json.loads(body), dict)

@@ -107,6 +107,9 @@ class HttpUpstream:
 
     async def send(self, call: UpstreamCall) -> RawReply:
         """Send a request and wait for the head. Raises AttemptFailed."""
+        if call.stay_local and call.backend.local is False:
+            told = "has a public address, and this route stays local"
+            raise AttemptFailed(Problem(ProblemKind.NOT_LOCAL, told))
         session = self._pool(call)
         while True:
             trace = SimpleNamespace(reused=False)

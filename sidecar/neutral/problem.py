@@ -2,8 +2,7 @@
 
 SidecarError            has .problem
 ├── RequestRefused      the client must change something; no backend was tried
-├── AttemptFailed       one backend failed; nothing of its answer reached the client
-├── StreamBroken        a backend failed after content had reached the client
+├── AttemptFailed       one backend failed, before or after content reached the client
 └── Exhausted           every attempt failed; keeps the history
 """
 
@@ -95,11 +94,7 @@ class RequestRefused(SidecarError):
 
 
 class AttemptFailed(SidecarError):
-    """One backend failed before any of its answer reached the client."""
-
-
-class StreamBroken(SidecarError):
-    """A backend failed after content had reached the client."""
+    """One backend failed; whether content had reached the client, its answer knows."""
 
 
 class Exhausted(SidecarError):

@@ -48,6 +48,8 @@ def next_step(
     takes one retry from the budget, `time_left` is what the request's deadline leaves in seconds.
     """
     if history:
+        if time_left <= 0:
+            return GiveUp()
         last = history[-1]
         if last.disposition is Disposition.RETRY_SAME:
             wait = _retry_wait(plan, history, draw)

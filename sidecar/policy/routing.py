@@ -5,7 +5,7 @@ of the file decides.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import translate
@@ -133,13 +133,9 @@ def plan(
     """Order the candidates of a route.
 
     The model sent is the target's, else the request's own, else the backend's default. `force`
-    names the one backend that the client wants: the route's targets on it, or, where the route has
-    none, that backend with the asked model.
+    names the one backend of the route that the client wants.
     """
-    targets: Iterable[Target] = route.targets
-    if force is not None:
-        own = tuple(target for target in route.targets if target.backend == force)
-        targets = own or (Target(force, None, route.targets[0].timeouts),)
+    targets = (target for target in route.targets if force in (None, target.backend))
     found = [(target, view(target.backend)) for target in targets]
     enabled = [(target, seen) for target, seen in found if seen.enabled]
     if route.listed_first:

@@ -48,18 +48,19 @@ class Steering:
         prefix, _, rest = (model or "").partition("/")
         named = self._backend(prefix) if forced is None and rest else None
         if route is not None and not (named is not None and self._only_catches(route, model)):
-            return Choice(route, model, forced)
+            return Choice(self._leading_to(route, forced), model, forced)
         if forced is not None:
             return Choice(self._alone(forced), model, forced)
         if named is not None:
-            return Choice(route or self._alone(named), rest, named)
+            on = self._leading_to(route, named) if route is not None else self._alone(named)
+            return Choice(on, rest, named)
         raise self._unknown_model(model)
 
     def relayed(self, header: str | None) -> Choice | None:
         """The choice for a path that no operation owns; None where no route takes such paths."""
         forced = self._forced(header)
         route = self.table.relay
-        return None if route is None else Choice(route, None, forced)
+        return None if route is None else Choice(self._leading_to(route, forced), None, forced)
 
     def _forced(self, header: str | None) -> str | None:
         """The backend that the header names. Raises RequestRefused where there is none."""
@@ -81,6 +82,12 @@ class Steering:
             return False
         views = (self.view(target.backend) for target in route.targets)
         return not any(model.casefold() in (view.listed or ()) for view in views)
+
+    def _leading_to(self, route: Route, forced: str | None) -> Route:
+        """The route, with the forced backend where it is not among the targets."""
+        if forced is None or any(target.backend == forced for target in route.targets):
+            return route
+        return replace(route, targets=(Target(forced, None, self.timeouts_of(forced)),))
 
     def _alone(self, backend: str) -> Route:
         """The route of a request that forces its backend where no route claims its model.

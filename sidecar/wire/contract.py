@@ -42,6 +42,7 @@ class RequestFacts:
     model: str | None = None
     stream: bool = False
     wants_usage: bool = False  # the client asked for usage in the stream
+    choices: int = 1  # alternative answers asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class Dialect:
         [Operation, object], Problem | None
     ]  # a 200: an answer, or an error in disguise
     usage: Callable[[Json], Usage | None]
-    tap: Callable[[], Tap]
+    tap: Callable[[RequestFacts], Tap]
     stream_done: bytes  # the frame that a finished stream ends with
     unfold: Callable[[Json, RequestFacts], Sequence[bytes]]  # whole answer → frames of a stream
     fold: Callable[[Sequence[bytes]], Json]  # frames of a finished stream → whole answer

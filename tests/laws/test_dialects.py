@@ -34,7 +34,7 @@ CASES = pytest.mark.parametrize(
 
 
 def listen(dialect: Dialect, frames: list[bytes]) -> tuple[list[Reading], Tap]:
-    tap = dialect.tap()
+    tap = dialect.tap(RequestFacts(Operation.CHAT))
     return [tap.read(frame) for frame in frames], tap
 
 

@@ -94,8 +94,8 @@ def disguised(body: Mapping[str, object]) -> Problem | None:
     code = found.get("code")
     status = code if isinstance(code, int) and 400 <= code <= 599 else 0
     kind = _kind_of(status or 400, found, words)
-    if not status and kind is ProblemKind.BAD_REQUEST:
-        # it does not say whose fault it is; an answer that calls itself good and is not is garbled
+    if status >= 500 or (not status and kind is ProblemKind.BAD_REQUEST):
+        # an answer that calls itself good and is not is garbled: its backend is not asked again
         kind = ProblemKind.PROTOCOL
     told = f"answered 200 with an error inside: {words}"
     return Problem(kind, told, status=status or None, quotes=True)

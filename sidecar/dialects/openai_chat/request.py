@@ -1,5 +1,7 @@
 """Reading a request far enough to route it, and splicing what must change."""
 
+from collections.abc import Mapping
+
 from sidecar.neutral.problem import Problem, ProblemKind, RequestRefused
 from sidecar.wire import json, splice
 from sidecar.wire.contract import Operation, RequestFacts, RequestLimits, RequestPatch
@@ -38,8 +40,18 @@ def facts(operation: Operation, body: object, limits: RequestLimits) -> RequestF
         operation=operation,
         model=model or None,
         stream=stream is True and operation is not Operation.EMBED,
+        choices=_choices(body),
         wants_usage=isinstance(options, dict) and options.get("include_usage") is True,
     )
+
+
+def _choices(body: Mapping[str, object]) -> int:
+    """How many answers are asked for: `n` of them for each prompt."""
+    count, prompts = body.get("n"), body.get("prompt")
+    texts = 1
+    if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int):
+        texts = len(prompts)  # a list of numbers is one prompt, in tokens
+    return max(1, count if isinstance(count, int) else 1) * texts
 
 
 def _check_messages(messages: object, limits: RequestLimits) -> None:

@@ -27,19 +27,26 @@ class OpenAiTap:
     proof, a gateway may add it to a stream that was cut behind it.
     """
 
-    __slots__ = ("_begun", "_ended", "model", "problem", "usage")
+    __slots__ = ("_asked", "_begun", "_ended", "_is_done", "model", "problem", "usage")
 
-    def __init__(self) -> None:
+    def __init__(self, facts: RequestFacts) -> None:
         self.usage: Usage | None = None
         self.model: str | None = None
         self.problem: Problem | None = None
+        self._asked = facts.choices
+        self._is_done = False
         self._begun: set[int] = set()
         self._ended: set[int] = set()
 
     @property
     def finished(self) -> bool:
-        """Whether the terminal marker of every choice was seen."""
-        return bool(self._ended) and self._begun <= self._ended
+        """Whether the terminal marker of every choice was seen.
+
+        Some backends give fewer choices than were asked for; then only `[DONE]` says that no
+        further one begins.
+        """
+        has_all = self._is_done or len(self._ended) >= self._asked
+        return bool(self._ended) and self._begun <= self._ended and has_all
 
     def read(self, frame: bytes) -> Reading:
         """What a frame says; never raises."""
@@ -47,6 +54,7 @@ class OpenAiTap:
         if data is None or not data.strip():
             return Reading.COMMENT
         if data.strip() == _DONE:
+            self._is_done = True
             return Reading.DONE
         try:
             chunk = json.loads(data)

@@ -129,11 +129,12 @@ async def test_an_error_that_a_client_could_not_read_is_told_anew(body: bytes) -
     assert (problem.kind, problem.raw) == (K.BACKEND_ERROR, None)
 
 
-async def test_an_endless_error_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_of_an_endless_error_the_status_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "ERROR_LIMIT", 100)
     endless = Reply(*[b"x" * 60] * 50, status=500)
-    assert (await refused(endless)).kind is K.PROTOCOL
-    assert endless.taken == 2
+    problem = await refused(endless)
+    assert (problem.kind, problem.status, problem.raw) == (K.BACKEND_ERROR, 500, None)
+    assert endless.taken == 2, "and no more of it is read"
 
 
 @pytest.mark.parametrize(

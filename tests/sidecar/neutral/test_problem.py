@@ -9,11 +9,10 @@ from sidecar.neutral.problem import (
     ProblemKind,
     RequestRefused,
     SidecarError,
-    StreamBroken,
 )
 
 
-@pytest.mark.parametrize("error", [RequestRefused, AttemptFailed, StreamBroken, Exhausted])
+@pytest.mark.parametrize("error", [RequestRefused, AttemptFailed, Exhausted])
 def test_errors_carry_their_problem(error: type[SidecarError]) -> None:
     problem = Problem(ProblemKind.TIMEOUT, "sent nothing", retry_after=2.0)
     with pytest.raises(SidecarError, match="sent nothing") as caught:

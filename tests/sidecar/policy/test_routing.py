@@ -156,12 +156,6 @@ def test_force_keeps_the_targets_on_that_backend() -> None:
     assert models_of(chat, "chat", views(), force="a") == [("a", "1"), ("a", "3")]
 
 
-def test_force_reaches_a_backend_that_the_route_does_not_name() -> None:
-    chat = route("chat", targets=[("a", "1")])
-    assert models_of(chat, "asked", views(c=view("own")), force="c") == [("c", "asked")]
-    assert models_of(chat, None, views(c=view("own")), force="c") == [("c", "own")]
-
-
 # --- zero configuration: who lists it goes first --------------------------------------------------
 
 ANY = route(

@@ -63,6 +63,12 @@ def test_a_forced_backend_without_a_route_has_its_own_limits() -> None:
     assert USUAL.choose("openai/m", None).route.targets == (Target("openai", None, OWN),)
 
 
+def test_force_leads_a_route_to_a_backend_that_it_does_not_name() -> None:
+    asked = USUAL.choose("chat", "openai")
+    assert asked.route.name == "chat"
+    assert asked.route.targets == (Target("openai", None, OWN),), "with its own limits"
+
+
 @pytest.mark.parametrize("stay", [True, False])
 def test_force_stays_local_where_every_route_does(stay: bool) -> None:
     chosen = steering(route("a", stay_local=True), route("b", stay_local=stay)).choose(

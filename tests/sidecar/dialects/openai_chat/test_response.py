@@ -41,7 +41,7 @@ def test_good_answers(operation: Operation, body: object) -> None:
         (CHAT, {"object": "error", "message": "boom"}, K.PROTOCOL, "error inside: boom"),
         (CHAT, {"error": {"message": "slow down", "code": 429}}, K.RATE_LIMITED, "slow down"),
         (CHAT, {"error": {"message": "no", "code": 400}}, K.BAD_REQUEST, "no"),
-        (CHAT, {"error": {"message": "sick", "code": 502}}, K.BACKEND_ERROR, "sick"),
+        (CHAT, {"error": {"message": "sick", "code": 502}}, K.PROTOCOL, "sick"),
         (CHAT, {"error": {"message": "sick", "code": 7}}, K.PROTOCOL, "sick"),
         (CHAT, {"error": {"message": "x", "code": "content_filter"}}, K.CONTENT_REFUSED, "x"),
         (

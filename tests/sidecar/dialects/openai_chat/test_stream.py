@@ -31,8 +31,17 @@ def says(delta: Any = None, finish: str | None = None, index: int = 0, **more: A
 
 
 def read(*frames: bytes) -> tuple[list[Reading], OpenAiTap]:
-    tap = OpenAiTap()
+    tap = OpenAiTap(CHAT)
     return [tap.read(frame) for frame in frames], tap
+
+
+def test_a_missing_choice_is_missed_until_the_stream_says_it_is_done() -> None:
+    tap = OpenAiTap(RequestFacts(Operation.CHAT, stream=True, choices=2))
+    for frame in (says({"content": "a"}), says(finish="stop")):
+        tap.read(frame)
+    assert not tap.finished, "the second choice may still begin"
+    tap.read(DONE_FRAME)
+    assert tap.finished, "a backend may give fewer choices than were asked for"
 
 
 # --- the tap: one frame ---------------------------------------------------------------------------
@@ -172,7 +181,7 @@ CHUNKS = st.fixed_dictionaries(
 @given(st.lists(st.binary(max_size=60) | JSON | CHUNKS, max_size=6))
 def test_tap_and_fold_never_raise(events: list[object]) -> None:
     frames = [one if isinstance(one, bytes) else sse(json.dumps(one)) for one in events]
-    tap = OpenAiTap()
+    tap = OpenAiTap(CHAT)
     for frame in frames:
         assert isinstance(tap.read(frame), Reading)
     assert isinstance(tap.finished, bool)
