@@ -32,6 +32,7 @@ from tests.fakes.backend import Backend
 
 ROOT = Path(__file__).resolve().parents[2]
 Config = dict[str, object]
+DEFAULT_PORTS = (14400, 14401)
 TROUBLE = re.compile(r"Traceback \(most recent|never retrieved|Unclosed |was never awaited")
 
 
@@ -123,7 +124,9 @@ class Sidecar:
         ready: bool = True,
     ) -> None:
         self.folder = folder
-        self.data_port, self.admin_port = free_port(), free_port()
+        # without a file nothing says where to listen but the defaults
+        ports = (free_port(), free_port()) if config is not None else DEFAULT_PORTS
+        self.data_port, self.admin_port = ports
         self.base_url = f"http://127.0.0.1:{self.data_port}"
         self.admin_url = f"http://127.0.0.1:{self.admin_port}"
         self.file = folder / "sidecar.yaml"
@@ -251,7 +254,8 @@ class Sidecar:
 
     async def command(self, *args: str) -> tuple[int, str]:
         """Run `llm-sidecar ARGS` beside it; gives exit code and output of both kinds."""
-        env = {**self.env, "LLM_SIDECAR_CONFIG": str(self.file)}
+        named = {"LLM_SIDECAR_CONFIG": str(self.file)} if self.config is not None else {}
+        env = {**self.env, **named}
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "sidecar", *args),
             env=env,
