@@ -28,6 +28,12 @@ _LOOKS_SECRET = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
+# every match of the pattern holds one of these; looking for them first costs a hundredth of it
+_HINTS = (
+    "bearer", "basic ", "key", "authorization", "token=", "sig=", "signature=", "code=", "@",
+    "sk-", "sk_", "rk-", "rk_", "pk-", "pk_", "xai-", "xai_", "hf-", "hf_", "r8-", "r8_", "aiza",
+)  # fmt: skip
+
 
 class Redactor:
     """Called with a text, returns it with every credential masked.
@@ -54,6 +60,9 @@ class Redactor:
     def __call__(self, text: str) -> str:
         if self._exact is not None:
             text = self._exact.sub(MASK, text)
+        folded = text.lower()
+        if not any(hint in folded for hint in _HINTS):
+            return text
         return _LOOKS_SECRET.sub(lambda found: (found["kept"] or "") + MASK, text)
 
 
