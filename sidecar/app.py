@@ -7,8 +7,8 @@ import random
 import signal
 import time
 import uuid
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,7 +90,8 @@ class Sidecar:
         )
         self.admin = Admin(self.current, self.life, self.report, self.instruments)
         self._stop = asyncio.Event()
-        self._drain_limit: asyncio.Timeout | None = None
+        self._hurry = asyncio.Event()
+        self._told_to_reload = asyncio.Event()
         self._runners: list[web.ServerRunner] = []
 
     async def _swapped(self, snapshot: Snapshot, gone: Collection[BackendKey]) -> None:
@@ -113,23 +114,8 @@ class Sidecar:
             await self._listen("admin", self.admin.handle, place.admin)
             await control.open()
             self.reloader.bound = Addresses.of(place)
-            async with asyncio.TaskGroup() as group:
-                self._follow_signals(group)
-                tasks = [
-                    group.create_task(keep_running(name, work), name=name)
-                    for name, work in (
-                        ("reload", self.reloader.run),
-                        ("catalogue", self.catalogue.run),
-                        ("loop lag", lambda: watch_loop(self.instruments.metrics.loop_lag.set)),
-                    )
-                ]
-                self.life.started = True
-                if snapshot is not None:
-                    announce(snapshot)
-                await self._stop.wait()
-                await self._drain()
-                for task in tasks:
-                    task.cancel()
+            with self._signals():
+                await self._serve(snapshot, announce)
         except ControlSocketError as error:
             raise CannotStart(str(error)) from error
         finally:
@@ -137,6 +123,26 @@ class Sidecar:
             for runner in reversed(self._runners):
                 await runner.cleanup()
             await self.upstream.close()
+
+    async def _serve(self, snapshot: Snapshot | None, announce: Callable[[Snapshot], None]) -> None:
+        """Run the background tasks from the start-up decision to the end of the drain."""
+        work: dict[str, Callable[[], Awaitable[None]]] = {
+            "reload": self.reloader.run,
+            "reload by signal": self._reload_when_told,
+            "catalogue": self.catalogue.run,
+            "loop lag": lambda: watch_loop(self.instruments.metrics.loop_lag.set),
+        }
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(keep_running(name, one), name=name) for name, one in work.items()
+            ]
+            self.life.started = True
+            if snapshot is not None:
+                announce(snapshot)
+            await self._stop.wait()
+            await self._drain()
+            for task in tasks:
+                task.cancel()
 
     def _header_limit(self) -> int:
         snapshot = self.current.get()
@@ -157,43 +163,56 @@ class Sidecar:
                     continue
                 raise CannotStart(_cannot_bind(name, address, place.port, error)) from error
 
-    def _follow_signals(self, group: asyncio.TaskGroup) -> None:
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Listen to signals while the block runs; each only sets an event."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told_to_stop)
-        loop.add_signal_handler(
-            signal.SIGHUP, lambda: group.create_task(self._reload_by_signal(), name="reload")
-        )
-
-    async def _reload_by_signal(self) -> None:
-        await self.reloader.reload_now()
+        loop.add_signal_handler(signal.SIGHUP, self._told_to_reload.set)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                loop.remove_signal_handler(number)
 
     def _told_to_stop(self) -> None:
         """The first signal begins the drain, a second one ends it."""
-        if self._stop.is_set() and self._drain_limit is not None:
-            self._drain_limit.reschedule(asyncio.get_running_loop().time())
-        self._stop.set()
+        (self._hurry if self._stop.is_set() else self._stop).set()
+
+    async def _reload_when_told(self) -> None:
+        while True:
+            await self._told_to_reload.wait()
+            self._told_to_reload.clear()
+            await self.reloader.reload_now()
 
     async def _drain(self) -> None:
-        """As a sidecar keep serving until quiet; as a gateway turn new traffic away first."""
+        """Let the requests in flight end, within the limit and until a second signal."""
         snapshot = self.current.get()
         drain = snapshot.drain if snapshot else Drain()
-        _log.info("stopping: %d requests in flight", self.data.in_flight)
+        _log.info("stopping (requests in flight: %d)", self.data.in_flight)
         self.life.draining = True
         self.instruments.metrics.draining.set(1)
-        try:
-            async with asyncio.timeout(drain.limit) as self._drain_limit:
-                if drain.mode == "gateway":
-                    await self._turn_away(drain.settle)
-                    await self.data.idle.wait()
-                else:
-                    await self._until_quiet()
-        except TimeoutError:
-            _log.warning("%d requests are ended before they are done", self.data.in_flight)
+        async with asyncio.TaskGroup() as group:
+            ends = (self._wind_down(drain), self._hurry.wait())
+            tasks = [group.create_task(end) for end in ends]
+            await asyncio.wait(tasks, timeout=drain.limit, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                task.cancel()
+        if self.data.in_flight:
+            _log.warning("requests ended before they were done: %d", self.data.in_flight)
         self.data.end_all()
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS):
                 await self.data.idle.wait()
+
+    async def _wind_down(self, drain: Drain) -> None:
+        """As a sidecar keep serving until quiet; as a gateway turn new traffic away first."""
+        if drain.mode == "sidecar":
+            await self._until_quiet()
+            return
+        await self._turn_away(drain.settle)
+        await self.data.idle.wait()
 
     async def _turn_away(self, settle: float) -> None:
         """Tell the balancer first, and close the door once it has had the time to listen."""
@@ -245,6 +264,6 @@ def _cannot_bind(name: str, address: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
             f"Port {port} on {address} is taken, probably by another sidecar. Stop it, or set "
-            f"another `listeners.{name}.port`."
+            f"another `listeners.{name}.port` in a configuration file."
         )
     return f"Cannot listen on {address} port {port} (listeners.{name}): {error.strerror}."

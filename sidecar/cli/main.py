@@ -6,10 +6,11 @@
 import argparse
 import asyncio
 import json
+import logging
 import os
 import sys
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, NoReturn, TextIO
 
 from sidecar import __version__
 from sidecar.app import CannotStart, Doors, serve
@@ -58,6 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EX_CONFIG
     except NotRunning as error:
         print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # whoever read has gone; what is still buffered must not complain at the exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 
@@ -128,7 +135,7 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     degraded = options.start == "degraded"
     # the echo is for a person who tries things out, never for a program that nobody watches
-    allow_echo = not degraded and (options.echo or sys.stdin.isatty() or sys.stdout.isatty())
+    allow_echo = not degraded and (options.echo or _on_terminal(sys.stdin, sys.stdout))
     chosen = source(
         options.config, os.environ, local_only=options.local_only, allow_echo=allow_echo
     )
@@ -140,21 +147,46 @@ def _run(options: argparse.Namespace) -> int:
             raise
         first = error
     doors = Doors(*load.doors(chosen.path, os.environ))
+    return _run_loop(
+        _until_the_end(
+            serve(first, chosen.load, doors, lambda snapshot: _announce(snapshot, chosen))
+        )
+    )
+
+
+async def _until_the_end(work: Awaitable[None]) -> NoReturn:
+    """Serve, and leave the process without joining its threads.
+
+    A look-up of a name that hangs would hold up the end for as long as it likes.
+    """
+    code = 0
     try:
-        _run_loop(serve(first, chosen.load, doors, lambda snapshot: _announce(snapshot, chosen)))
+        await work
     except CannotStart as error:
         print(error, file=sys.stderr)
-        return 1
-    return 0
+        code = 1
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    os._exit(code)
 
 
 def _announce(snapshot: Snapshot, chosen: Source) -> None:
     # with a file and no terminal nobody reads it, and a log collector would stumble over it
-    if chosen.discovery is not None or sys.stdout.isatty():
+    if chosen.discovery is not None or _on_terminal(sys.stdout):
         print(banner(snapshot, chosen.name, chosen.discovery), flush=True)
 
 
-def _run_loop(work: Coroutine[Any, Any, None]) -> None:
+def _on_terminal(*streams: TextIO | None) -> bool:
+    """Whether one of the streams is a terminal; a closed one is None."""
+    return any(stream is not None and stream.isatty() for stream in streams)
+
+
+def _run_loop(work: Coroutine[Any, Any, int]) -> int:
+    # libuv lets only half of its threads look up names at a time; with the usual four, two names
+    # that hang would hold up every new connection
+    os.environ.setdefault("UV_THREADPOOL_SIZE", "64")
     try:
         import uvloop
 
@@ -162,7 +194,7 @@ def _run_loop(work: Coroutine[Any, Any, None]) -> None:
     except ImportError:  # it does not exist for every system
         factory = None
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(work)
+        return runner.run(work)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -12,11 +12,11 @@ PAUSE = 5.0  # seconds
 
 async def keep_running(
     name: str, work: Callable[[], Awaitable[None]], pause: float = PAUSE
-) -> NoReturn:
-    """Run `work` until this task is cancelled, again whenever it ends or fails."""
+) -> None:
+    """Run `work` to its end, again after a pause whenever it fails."""
     while True:
         try:
-            await work()
+            return await work()
         except Exception:  # noqa: BLE001 - the bug of one task must not end the program
             _log.exception("background task %s failed; it starts again in %g s", name, pause)
         await asyncio.sleep(pause)

@@ -76,6 +76,7 @@ class Catalogue:
         async with Clients() as clients, asyncio.TaskGroup() as group:
             for key, backend in wanted.items():
                 if self._due[key] <= now:
+                    self._due[key] = now + EVERY  # so that a fault of ours is not repeated at once
                     stays = snapshot is not None and _stays_local(backend, snapshot)
                     group.create_task(
                         self._ask(key, backend, clients, stays), name=f"catalogue of {key.name}"

@@ -183,12 +183,15 @@ class Reloader:
             except ConfigError as error:
                 self.directories = self.directories or _home_of(error)
                 return self.refuse(str(error))
+            except Exception:  # noqa: BLE001 - no file may ever take down a running sidecar
+                _log.exception("reading the configuration failed by a fault of the sidecar itself")
+                return self.refuse("the configuration made the sidecar itself fail; see its log")
             return await self.accept(loaded)
 
     def _tell(self, snapshot: Snapshot) -> None:
         self._current.restart_needed = self._restart_needed(snapshot)
         _log.info(
-            "configuration %s is in force: %d routes, %d backends",
+            "configuration %s is in force (routes: %d, backends: %d)",
             snapshot.revision[:12],
             len(snapshot.routes.routes),
             len(snapshot.backends),

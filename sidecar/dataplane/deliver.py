@@ -1,13 +1,12 @@
 """An answer that is known to be good → the client: whole, as events, or as it flows."""
 
 from sidecar.dataplane.answer import Answer
+from sidecar.dataplane.event_stream import EventStream
 from sidecar.dataplane.headers import towards_client
 from sidecar.dataplane.intake import Inbound
-from sidecar.dataplane.opening import EventStream, Opened
+from sidecar.dataplane.opening import Opened
 from sidecar.dataplane.upstream import RawReply
 from sidecar.neutral.problem import AttemptFailed, Problem, ProblemKind
-
-AFTER_FINISH = 1.0  # seconds to wait for usage and end marker of an answer that is complete
 
 
 async def deliver(
@@ -27,39 +26,32 @@ async def deliver(
     if opened.stream is not None:
         await _relay(opened.stream, reply, inbound, answer, idle)
     await answer.finish()
+    await reply.settle()
 
 
 async def _relay(
     stream: EventStream, reply: RawReply, inbound: Inbound, answer: Answer, idle: float
 ) -> None:
-    reply.limit_gap(idle)
-    is_ending = False
+    if not stream.tap.finished:
+        reply.limit_gap(idle)
     try:
         async for frames in stream:
             if frames:
                 await answer.write(b"".join(frames))
-            if stream.tap.finished and not is_ending:
-                is_ending = True
-                reply.limit_gap(AFTER_FINISH)
     except AttemptFailed as error:
-        if error.problem.kind is ProblemKind.CLIENT_GONE or not stream.tap.finished:
-            raise AttemptFailed(_told(error.problem, idle)) from error
-        # the answer is complete; what broke is only the silence behind it
+        if error.problem.kind is not ProblemKind.TIMEOUT:
+            raise
+        told = f"fell silent for {idle:g} s in mid-stream"
+        raise AttemptFailed(Problem(ProblemKind.TIMEOUT, told)) from error
     stream.check_end()
     if not stream.is_done:
         await answer.write(inbound.dialect.stream_done)
-
-
-def _told(problem: Problem, idle: float) -> Problem:
-    if problem.kind is not ProblemKind.TIMEOUT:
-        return problem
-    return Problem(problem.kind, f"fell silent for {idle:g} s in mid-stream")
 
 
 async def pass_through(reply: RawReply, answer: Answer, idle: float) -> None:
     """Carry an opaque answer as it flows. Raises AttemptFailed."""
     await answer.begin(reply.status, towards_client(reply.headers))
     reply.limit_gap(idle)
-    async for chunk in reply.chunks():
+    while chunk := await reply.read():
         await answer.write(chunk)
     await answer.finish()

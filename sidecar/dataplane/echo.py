@@ -3,7 +3,7 @@
 It says of every answer that it is the echo; it has no embeddings to give.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
 from sidecar.dataplane.upstream import RawReply, UpstreamCall
 from sidecar.neutral.problem import AttemptFailed, Problem, ProblemKind
@@ -22,12 +22,14 @@ class _EchoReply:
         self.headers: Mapping[str, str] = {"content-type": kind}
         self._pieces = pieces
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        for piece in self._pieces:
-            yield piece
+    async def read(self) -> bytes:
+        return self._pieces.pop(0) if self._pieces else b""
 
     def limit_gap(self, seconds: float) -> None:
         """An echo is never silent."""
+
+    async def settle(self) -> None:
+        """An echo ends with its answer."""
 
     async def aclose(self) -> None:
         """Nothing is held."""

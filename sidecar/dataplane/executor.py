@@ -12,16 +12,17 @@ from sidecar.config.snapshot import Backend, Snapshot
 from sidecar.dataplane.answer import Answer
 from sidecar.dataplane.deliver import deliver, pass_through
 from sidecar.dataplane.intake import Inbound
-from sidecar.dataplane.opening import Opened, open_answer
+from sidecar.dataplane.opening import Opened, check_status, open_answer
 from sidecar.dataplane.prepare import prepare
 from sidecar.dataplane.upstream import RawReply, Upstream, UpstreamCall
 from sidecar.neutral.problem import AttemptFailed, Exhausted, Problem, ProblemKind
 from sidecar.neutral.usage import Usage
+from sidecar.policy.limits import first_limit
 from sidecar.policy.outcome import Disposition, Outcome, disposition_of
-from sidecar.policy.retry import GiveUp, Try, next_step
+from sidecar.policy.retry import GiveUp, Moment, Step, Wait, next_step
 from sidecar.policy.routing import Candidate, Plan
 from sidecar.policy.verdict import conclude
-from sidecar.runtime.store import RuntimeStore
+from sidecar.runtime.store import Attempt, RuntimeStore
 from sidecar.telemetry.recorder import Recorder, RequestNote
 from sidecar.wire.contract import Operation
 
@@ -71,6 +72,7 @@ class _Progress:
     """What is known of an attempt while it runs; times are monotonic seconds."""
 
     started: float
+    attempt: Attempt
     first_byte: float | None = None
     first_content: float | None = None
     usage: Usage | None = None
@@ -97,8 +99,13 @@ class Executor:
     async def run(self, job: Job) -> None:
         """Answer a request from its plan. Raises Exhausted when nothing is left to try."""
         history: list[Outcome] = []
+        waited = 0.0
         while True:
-            step = self._next(job, history)
+            step = self._next(job, history, waited)
+            if isinstance(step, Wait):
+                await asyncio.sleep(step.seconds)
+                waited += step.seconds
+                continue
             if isinstance(step, GiveUp):
                 rests = {
                     one.backend: self._rest_of(job, one.backend) for one in job.plan.candidates
@@ -110,10 +117,12 @@ class Executor:
             history.append(outcome)
             if outcome.problem is None:
                 return
-            if outcome.committed:
+            if job.inbound.upload is not None and job.inbound.upload.refused is not None:
+                raise job.inbound.upload.refused
+            if outcome.committed or outcome.problem.kind is ProblemKind.CLIENT_GONE:
                 raise Exhausted(_named(outcome, outcome.problem))
 
-    def _next(self, job: Job, history: list[Outcome]) -> Try | GiveUp:
+    def _next(self, job: Job, history: list[Outcome], waited: float) -> Step:
         now = self._clock.now()
         budget, settings = self._store.retry_budget, job.snapshot.retry_budget
 
@@ -126,10 +135,9 @@ class Executor:
         return next_step(
             job.plan,
             history,
+            Moment(job.deadline - now, waited, self._clock.draw()),
             rest_of=lambda name: self._rest_of(job, name),
             may_retry=may_retry,
-            time_left=job.deadline - now,
-            draw=self._clock.draw(),
         )
 
     def _rest_of(self, job: Job, name: str) -> float:
@@ -139,8 +147,9 @@ class Executor:
         """One try against one backend, settled however it ends."""
         candidate = job.plan.candidates[place]
         backend = job.snapshot.backends[candidate.backend]
-        progress = _Progress(self._clock.now())
-        attempt = self._store.begin(backend, progress.started)
+        started = self._clock.now()
+        attempt = self._store.begin(backend, started)
+        progress = _Progress(started, attempt)
         problem: Problem | None = Problem(ProblemKind.INTERNAL, "failed by a fault of the sidecar")
         try:
             await self._carry(job, candidate, backend, progress)
@@ -199,6 +208,9 @@ class Executor:
         try:
             await self._exchange(job, candidate, call, progress)
         except AttemptFailed as failed:
+            upload = job.inbound.upload
+            if upload is not None and upload.refused is not None:
+                raise AttemptFailed(upload.refused.problem) from failed
             if key.forwarded and failed.problem.kind is ProblemKind.BACKEND_AUTH:
                 told = replace(failed.problem, kind=ProblemKind.CLIENT_AUTH)
                 raise AttemptFailed(told) from failed
@@ -209,13 +221,8 @@ class Executor:
     ) -> None:
         """One call and its answer, under the limits of the candidate."""
         limits, facts = candidate.timeouts, job.inbound.facts
-        wait = limits.first_token if facts.stream else limits.whole
-        told = f"sent no token within {wait:g} s" if facts.stream else _no_end(limits.whole)
-        kind = ProblemKind.TIMEOUT
         left = job.deadline - progress.started
-        if left < wait:
-            wait, kind = left, ProblemKind.DEADLINE
-            told = "gave no answer in the time that the request has"
+        wait, late = first_limit(limits, left, is_stream=facts.stream)
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
@@ -223,17 +230,18 @@ class Executor:
                 progress.first_byte = self._clock.now()
 
                 def whole_begins() -> None:
-                    nonlocal told
-                    if kind is ProblemKind.TIMEOUT:
-                        told = _no_end(limits.whole)
-                        limit.reschedule(began + min(left, limits.whole))
+                    nonlocal late
+                    wait, late = first_limit(limits, left, is_stream=False)
+                    limit.reschedule(began + wait)
 
+                await check_status(reply, job.inbound, self._clock.wall())
+                progress.attempt.was_taken()
                 if facts.operation is Operation.OPAQUE:
                     limit.reschedule(None)
                     job.timing.opened = self._clock.now()
                     await pass_through(reply, job.answer, limits.idle)
                     return
-                opened = await open_answer(reply, job.inbound, self._clock.wall(), whole_begins)
+                opened = await open_answer(reply, job.inbound, whole_begins)
                 limit.reschedule(None)
                 progress.first_content = job.timing.opened = self._clock.now()
                 try:
@@ -241,7 +249,7 @@ class Executor:
                 finally:
                     self._learn(job, opened, progress)
         except TimeoutError:
-            raise AttemptFailed(Problem(kind, told)) from None
+            raise AttemptFailed(late) from None
 
     @asynccontextmanager
     async def _sent(self, call: UpstreamCall) -> AsyncIterator[RawReply]:
@@ -263,10 +271,8 @@ class Executor:
             job.note.skipped_events += stream.skipped
 
 
-def _no_end(seconds: float) -> str:
-    return f"did not finish its answer within {seconds:g} s"
-
-
 def _named(outcome: Outcome, problem: Problem) -> Problem:
-    """The problem of a stream under way, with the backend's name before it."""
+    """The problem of a stream under way, with the name of the backend that is at fault."""
+    if problem.kind is ProblemKind.CLIENT_GONE:
+        return problem
     return replace(problem, message=f"Backend {outcome.backend!r} {problem.message}", raw=None)

@@ -13,16 +13,21 @@ _HOP_BY_HOP = frozenset({
     "upgrade", "http2-settings",
 })  # fmt: skip
 _OURS = frozenset({
-    "host", "content-length", "accept-encoding", "expect", "x-request-id",
+    "host", "content-length", "accept-encoding", "expect",
     "content-encoding",  # the body has been decoded on its way in
 })  # fmt: skip
 _CREDENTIALS = re.compile(
-    r"(.*[-_])?auth(orization)?|proxy-auth.*|cookie2?|(.*[-_])?(api[-_]?key|subscription-key)"
+    r"(?!idempotency-key).*key|(.*[-_])?auth(orization|entication)?|proxy-auth.*|cookie2?"
     r"|x-(auth|access|goog-iam|amz-security|csrf)[-_].*|(.*[-_])?(token|secret|password)"
+    r"|.*(credential|jwt).*"
 )
 _PATH = re.compile(r"cf-.*|cdn-loop|x-forwarded(-.*)?|forwarded|via|x-real-ip|true-client-ip")
 _STEERING = re.compile(r"x-sidecar-.*")
-_QUERY_KEYS = re.compile(r"key|(.*[-_])?(api[-_]?key|access[-_]token|token|secret)", re.IGNORECASE)
+_QUERY_KEYS = re.compile(
+    r"(.*[-_])?key|.*(api|access|client|secret)key|token|(.*[-_])?(access|auth|id)[-_]?token"
+    r"|.*secret|.*password|sig(nature)?",
+    re.IGNORECASE,
+)
 _ANSWER = re.compile(
     r"retry-after(-ms)?|x-should-retry|.*ratelimit.*|request-id|openai-.*|x-ms-request-id"
     r"|apim-request-id|content-(type|language|disposition|range)|etag|last-modified|accept-ranges|allow"

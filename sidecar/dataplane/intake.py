@@ -21,14 +21,19 @@ class Upload:
         # what is told is the length before content-decoding
         self.length = None if "Content-Encoding" in http.headers else http.content_length
         self.started = False
+        self.refused: RequestRefused | None = None  # the client's own fault, met on the way
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._flow()
 
     async def _flow(self) -> AsyncIterator[bytes]:
         self.started = True
-        async for chunk in _bounded(self._http, self._limit):
-            yield chunk
+        try:
+            async for chunk in _bounded(self._http, self._limit):
+                yield chunk
+        except RequestRefused as refused:
+            self.refused = refused
+            raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +55,7 @@ async def read_json(
     http: web.BaseRequest, dialect: Dialect, operation: Operation, limits: RequestLimits
 ) -> tuple[bytes, RequestFacts]:
     """The body as it came and what routing needs of it. Raises RequestRefused."""
-    declared = http.content_length
-    if declared is not None and declared > limits.body:
-        raise _too_large(limits.body)
-    if http.headers.get("Expect", "").lower() == "100-continue":
-        await http.writer.write(CONTINUE)
-        http.writer.output_size = 0  # nothing of the answer is sent yet
+    check_length(http, limits.body)
     raw = b"".join([chunk async for chunk in _bounded(http, limits.body)])
     try:
         body = json.loads(raw)
@@ -71,8 +71,17 @@ async def read_json(
     return raw, dialect.facts(operation, body, limits)
 
 
+def check_length(http: web.BaseRequest, limit: int) -> None:
+    """Raises RequestRefused for a body that calls itself larger than the limit, in bytes."""
+    if http.content_length is not None and http.content_length > limit:
+        raise _too_large(limit)
+
+
 async def _bounded(http: web.BaseRequest, limit: int) -> AsyncIterator[bytes]:
     """The body's chunks, refused as soon as they pass the limit."""
+    if http.headers.get("Expect", "").lower() == "100-continue":
+        await http.writer.write(CONTINUE)
+        http.writer.output_size = 0  # nothing of the answer is sent yet
     size = 0
     try:
         async for chunk in http.content.iter_any():

@@ -11,6 +11,7 @@ from sidecar.dataplane.answer import SERVER
 from sidecar.dialects import DIALECTS
 from sidecar.neutral.problem import Problem, ProblemKind
 
+MOST_HEADERS = 1000  # fields; `limits.header` bounds what they add up to
 LINGER = 2.0  # seconds in which the rest of a refused body is read away
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -35,6 +36,7 @@ class HttpListener(web.Server):
             access_log=None,
             max_line_size=limit,
             max_field_size=limit,
+            max_headers=MOST_HEADERS,
             lingering_time=LINGER,
             new_id=self._new_id,
         )
@@ -66,6 +68,7 @@ class _Protocol(web.RequestHandler):
         status, body = DIALECTS[0].encode_error(problem, None)
         headers = {
             "x-request-id": self._new_id(),
+            "x-sidecar-attempts": "0",
             "server": SERVER,
             "content-type": "application/json",
         }

@@ -55,9 +55,9 @@ def _body(
     dialect: Dialect, problem: Problem, note: RequestNote, redact: Callable[[str], str]
 ) -> tuple[int, bytes]:
     """A backend's own words where it had some, without anything that looks like a key."""
-    if problem.raw is not None:
-        text = problem.raw.body.decode("utf-8", "surrogateescape")
-        return problem.raw.status, redact(text).encode("utf-8", "surrogateescape")
+    if problem.raw is not None and problem.status is not None:
+        text = problem.raw.decode("utf-8", "surrogateescape")
+        return problem.status, redact(text).encode("utf-8", "surrogateescape")
     told = replace(problem, message=redact(problem.message))
     return dialect.encode_error(told, _extension(note))
 

@@ -56,7 +56,8 @@ class DataServer:
         self._program = program
         self._executor = executor
         self._clock = clock
-        self._running: set[asyncio.Timeout] = set()
+        self.in_flight = 0  # requests begun and not yet ended
+        self._limits: set[asyncio.Timeout] = set()  # of the requests that can still be ended
         self._is_ending = False
         self.busy_until = clock.now()  # when a request was last in flight
         self.idle = asyncio.Event()  # set while nothing is in flight
@@ -66,11 +67,6 @@ class DataServer:
             for dialect in DIALECTS
             for path, operation in dialect.endpoints.items()
         }
-
-    @property
-    def in_flight(self) -> int:
-        """Requests begun and not yet ended."""
-        return len(self._running)
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """One request, from its head to the end of its answer."""
@@ -82,11 +78,15 @@ class DataServer:
         answer.closing = self._program.life.settling
         note = RequestNote(request_id, operation)
         limit = asyncio.timeout(None)
-        self._running.add(limit)
+        self.in_flight += 1
         self.idle.clear()
         try:
             async with limit:
-                await self._serve(http, answer, note, timing, limit)
+                self._limits.add(limit)
+                try:
+                    await self._serve(http, answer, note, timing, limit)
+                finally:
+                    self._limits.discard(limit)
         except asyncio.CancelledError:
             note.problem = Problem(ProblemKind.CLIENT_GONE, "the client left")
             raise
@@ -95,9 +95,9 @@ class DataServer:
                 error = Exhausted(self._out_of_time(note))
             await rescue.respond(answer, dialect, error, note, self._program.redact)
         finally:
-            self._running.discard(limit)
+            self.in_flight -= 1
             self.busy_until = self._clock.now()
-            if not self._running:
+            if not self.in_flight:
                 self.idle.set()
             self._record(note, answer, timing)
         return answer.response
@@ -116,6 +116,8 @@ class DataServer:
         if http.method == "OPTIONS":
             return await answer.whole(204, _preflight(http), b"")
         if http.path == "/health":
+            if http.method not in ("GET", "HEAD"):
+                raise _wrong_method(http, "GET")
             note.is_probe = True
             return await self._tell(answer, self._program.report.health())
         if snapshot is None:
@@ -130,7 +132,7 @@ class DataServer:
         plan = self._plan(http, inbound.facts, steering)
         note.route = plan.route.name
         deadline = timing.started + _patience(http)
-        if plan.route.deadline is not None:
+        if plan.route.deadline is not None and not self._is_ending:
             limit.reschedule(asyncio.get_running_loop().time() + plan.route.deadline)
             deadline = min(deadline, timing.started + plan.route.deadline)
         self._program.store.retry_budget.deposit(snapshot.retry_budget, self._clock.now())
@@ -139,7 +141,8 @@ class DataServer:
             try:
                 await self._executor.run(job)
             except Exhausted as end:
-                if end.problem.kind is not ProblemKind.UNKNOWN_MODEL or answer.committed:
+                is_denied = end.problem.kind is ProblemKind.UNKNOWN_MODEL
+                if not is_denied or answer.committed or note.operation is Operation.OPAQUE:
                     raise
                 told = steering.denied_model(plan, inbound.facts.model, end.problem)
                 raise Exhausted(told) from end
@@ -205,6 +208,7 @@ class DataServer:
         raw, facts = b"", RequestFacts(operation)
         if operation is Operation.OPAQUE:
             self._check_path(http, snapshot)
+            intake.check_length(http, snapshot.limits.body)
             if http.can_read_body:
                 upload = Upload(http, snapshot.limits.body)
             path = http.rel_url.raw_path.removeprefix("/v1")
@@ -306,7 +310,7 @@ class DataServer:
         """End every request in flight honestly: with an error, in-band where it has begun."""
         self._is_ending = True
         now = asyncio.get_running_loop().time()
-        for limit in self._running:
+        for limit in self._limits:
             if not limit.expired():
                 limit.reschedule(now)
 

@@ -4,15 +4,19 @@ A pooled connection that turns out to be dead is replaced without a word: it say
 backend. Redirects are never followed; a backend's cookies are never kept.
 """
 
+import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Protocol
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from sidecar.config.snapshot import Backend
@@ -22,6 +26,8 @@ from sidecar.policy.locality import is_local
 from sidecar.runtime.store import BackendKey, key_of
 
 HEADER_LIMIT = 32 * 1024  # bytes of one header field of an answer
+SETTLE = 0.1  # seconds for the end of the body to come after the end of the answer
+_ERRORS = (aiohttp.ClientError, OSError, ValueError)
 DNS_TTL = 10  # seconds for which a name's addresses are believed
 
 
@@ -51,12 +57,16 @@ class RawReply(Protocol):
         """The answer's headers, looked up without regard to case."""
         ...
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes, content-decoded. Raises AttemptFailed."""
+    async def read(self) -> bytes:
+        """What has come of the body, content-decoded; empty at its end. Raises AttemptFailed."""
         ...
 
     def limit_gap(self, seconds: float) -> None:
         """From now on a silence of that length breaks the body with TIMEOUT."""
+        ...
+
+    async def settle(self) -> None:
+        """Wait a moment for the end behind a complete answer, so that its connection lives on."""
         ...
 
     async def aclose(self) -> None:
@@ -74,6 +84,17 @@ class Upstream(Protocol):
     async def forget(self, backend: BackendKey) -> None:
         """Let go of what is held open for a backend that is gone."""
         ...
+
+
+class _Quiet(ResponseHandler):
+    """A connection that counts as lost once it has said something that nobody asked for.
+
+    Such bytes would be taken for the answer to the next request.
+    """
+
+    def is_connected(self) -> bool:
+        """Whether the connection may carry a request."""
+        return super().is_connected() and not self.should_close
 
 
 class _LocalOnly(AbstractResolver):
@@ -110,20 +131,23 @@ class HttpUpstream:
         if call.stay_local and call.backend.local is False:
             told = "has a public address, and this route stays local"
             raise AttemptFailed(Problem(ProblemKind.NOT_LOCAL, told))
-        session = self._pool(call)
-        while True:
-            trace = SimpleNamespace(reused=False)
-            try:
-                return _Reply(await self._request(session, call, trace))
-            except (aiohttp.ClientError, OSError, ValueError) as error:
-                if trace.reused and _is_lost(error):
-                    continue  # a dead pooled connection; each try takes one out of the pool
+        # a body that flows cannot be sent again, so it never meets a dead pooled connection
+        flows = isinstance(call.body, AsyncIterator)
+        trace = SimpleNamespace(reused=False)
+        try:
+            return _Reply(await self._request(call, trace, fresh=flows))
+        except _ERRORS as error:
+            if not (trace.reused and _is_lost(error)):
                 raise AttemptFailed(_problem_of(error, call)) from error
+        try:
+            return _Reply(await self._request(call, trace, fresh=True))
+        except _ERRORS as error:
+            raise AttemptFailed(_problem_of(error, call)) from error
 
     async def _request(
-        self, session: aiohttp.ClientSession, call: UpstreamCall, trace: SimpleNamespace
+        self, call: UpstreamCall, trace: SimpleNamespace, *, fresh: bool
     ) -> aiohttp.ClientResponse:
-        return await session.request(
+        return await self._pool(call, fresh).request(
             call.method,
             URL(call.url, encoded=True),
             data=call.body,
@@ -133,19 +157,18 @@ class HttpUpstream:
             trace_request_ctx=trace,
         )
 
-    def _pool(self, call: UpstreamCall) -> aiohttp.ClientSession:
-        # a body that flows cannot be sent again, so it never meets a dead pooled connection
-        flows = isinstance(call.body, AsyncIterator)
-        key = (key_of(call.backend), call.stay_local, flows)
+    def _pool(self, call: UpstreamCall, fresh: bool) -> aiohttp.ClientSession:
+        key = (key_of(call.backend), call.stay_local, fresh)
         session = self._pools.get(key)
         if session is None:
-            session = self._pools[key] = _session(call.backend, call.stay_local, fresh=flows)
+            session = self._pools[key] = _session(call.backend, call.stay_local, fresh=fresh)
         return session
 
     async def forget(self, backend: BackendKey) -> None:
         """Close the pools of a backend that is gone."""
-        for key in [key for key in self._pools if key[0] == backend]:
-            await self._pools.pop(key).close()
+        gone = [self._pools.pop(key) for key in list(self._pools) if key[0] == backend]
+        for session in gone:
+            await session.close()
 
     async def close(self) -> None:
         """Close all pools."""
@@ -161,6 +184,9 @@ def _session(backend: Backend, stay_local: bool, *, fresh: bool) -> aiohttp.Clie
         ttl_dns_cache=DNS_TTL,
         resolver=_LocalOnly() if stay_local else None,
     )
+    # aiohttp has no public way to say this, and it does not look at what idle connections hold
+    quiet = partial(_Quiet, loop=asyncio.get_running_loop())
+    connector._factory = quiet  # type: ignore[assignment]  # it makes the protocols
     trace = aiohttp.TraceConfig()
     trace.on_connection_reuseconn.append(_note_reuse)
     return aiohttp.ClientSession(
@@ -188,17 +214,14 @@ class _Reply:
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes. Raises AttemptFailed."""
+    async def read(self) -> bytes:
+        """What has come of the body; empty at its end. Raises AttemptFailed."""
         try:
-            async for chunk in self._response.content.iter_any():
-                yield chunk
+            return await self._response.content.readany()
         except aiohttp.SocketTimeoutError as error:
             raise AttemptFailed(Problem(ProblemKind.TIMEOUT, "fell silent")) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise AttemptFailed(
-                Problem(ProblemKind.TRUNCATED, f"broke off its answer: {_reason(error)}")
-            ) from error
+            raise AttemptFailed(Problem(ProblemKind.TRUNCATED, "broke off its answer")) from error
 
     def limit_gap(self, seconds: float) -> None:
         """From now on a silence of that length breaks the body with TIMEOUT."""
@@ -206,6 +229,13 @@ class _Reply:
         if connection is not None and connection.protocol is not None:
             connection.protocol.read_timeout = seconds
             connection.protocol.start_timeout()
+
+    async def settle(self) -> None:
+        """Wait a moment for the end behind a complete answer, so that its connection lives on."""
+        with suppress(TimeoutError, aiohttp.ClientError, OSError):
+            async with asyncio.timeout(SETTLE):
+                while not self._response.content.at_eof():
+                    await self._response.content.readany()
 
     async def aclose(self) -> None:
         """Give the connection back if its answer is complete, else close it."""
@@ -254,7 +284,10 @@ def _problem_of(error: Exception, call: UpstreamCall) -> Problem:
             )
             return Problem(ProblemKind.CONNECT, f"{told} ({host}:{URL(call.url).port})")
         case aiohttp.ClientResponseError() | aiohttp.ClientPayloadError():
-            return Problem(ProblemKind.PROTOCOL, "sent a head that is not valid HTTP, or too large")
+            return Problem(
+                ProblemKind.PROTOCOL,
+                "sent a head that is not valid HTTP, too large, or in an unknown encoding",
+            )
         case aiohttp.InvalidURL():
             return Problem(ProblemKind.INTERNAL, "has an address that is not a valid URL")
         case OSError() | aiohttp.ClientConnectionError():

@@ -44,22 +44,14 @@ class ProblemKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class RawError:
-    """A backend's own error answer, kept so that it can be passed on as it was written."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Problem:
     """One fault. `message` is for people and never holds a secret.
 
     `status` overrides the status that the dialect would choose for the kind; `code` is the
     machine-readable name of a refusal; `param` the field at fault; `retry_after` is in seconds;
-    `raw` is the backend's own answer when it was one the client can read. `quotes` tells that the
-    message repeats a backend's words, which may repeat a prompt: it is for the client, not the log.
+    `raw` is the body of the backend's own answer when it was one the client can read. `quotes`
+    tells that the message repeats a backend's words, which may repeat a prompt: it is for the
+    client, not for the log.
     """
 
     kind: ProblemKind
@@ -69,7 +61,7 @@ class Problem:
     param: str | None = None
     retry_after: float | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
-    raw: RawError | None = None
+    raw: bytes | None = None
     quotes: bool = False
 
     @property
@@ -77,8 +69,7 @@ class Problem:
         """The message without anything that a backend wrote."""
         if not self.quotes:
             return self.message
-        told = f", with {self.status}" if self.status else ""
-        return f"{self.code or self.kind} (the backend said so{told})"
+        return f"{self.code or self.kind} (the backend's words are not repeated here)"
 
 
 class SidecarError(Exception):

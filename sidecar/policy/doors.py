@@ -7,9 +7,9 @@ through a Cloudflare tunnel.
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from sidecar.neutral.problem import Problem, ProblemKind
+from sidecar.policy.locality import address
 
 TUNNEL_HEADERS = ("cf-ray", "cf-connecting-ip", "cf-warp-tag-id")
 
@@ -71,23 +71,14 @@ def _refuse_host(
     name = (parts["six"] or parts["name"]).lower().removesuffix(".") if parts else None
     if name is not None and (name == "localhost" or name in hosts):
         return None
-    address = _address(name)
-    if address is not None and (address.is_loopback or address == _address(local_address)):
+    asked = address(name or "")
+    if asked is not None and (asked.is_loopback or asked == address(local_address or "")):
         return None
     return _forbidden(
         "forbidden_host",
         f"Host {values[0][:100]!r} is not a name of this sidecar. Call it as localhost or "
         "127.0.0.1, or list the name under `hosts:` in the configuration.",
     )
-
-
-def _address(text: str | None) -> IPv4Address | IPv6Address | None:
-    try:
-        address = ip_address((text or "").partition("%")[0])
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
 
 
 def _refuse_origin(seen: Headers, origins: Collection[str]) -> Problem | None:

@@ -18,9 +18,19 @@ _PRIVATE = tuple(
 )
 
 
-def is_local(address: str) -> bool:
-    """Whether an IP address, in text, never leaves the machine or its private network."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
-    return any(found in network for network in _PRIVATE if network.version == found.version)
+def address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The IP address that a text is, without zone and out of its IPv6 wrapping; None for a name."""
+    try:
+        found = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return mapped or found
+
+
+def is_local(text: str) -> bool:
+    """Whether an IP address never leaves the machine or its private network."""
+    found = address(text)
+    return found is not None and any(
+        found in network for network in _PRIVATE if network.version == found.version
+    )

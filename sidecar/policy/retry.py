@@ -4,6 +4,7 @@
 of the plan and of how the attempts so far ended.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,13 @@ class Try:
 
     candidate: int
     after: float = 0.0
-    is_retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Every candidate that is left rests: look again after so many seconds."""
+
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,31 +37,42 @@ class GiveUp:
     """Nothing is left to try."""
 
 
-Step = Try | GiveUp
+Step = Try | Wait | GiveUp
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where a request stands, in seconds, and one draw in [0, 1) for the jitter.
+
+    `time_left` is what its deadline leaves, `waited` how long it has waited for rests to end.
+    """
+
+    time_left: float
+    waited: float
+    draw: float
 
 
 def next_step(
     plan: Plan,
     history: Sequence[Outcome],
+    moment: Moment,
     *,
     rest_of: Callable[[str], float],
     may_retry: Callable[[], bool],
-    time_left: float,
-    draw: float,
 ) -> Step:
     """What to do after `history`.
 
     `rest_of` tells for how many seconds a backend still rests (0: it may be asked), `may_retry`
-    takes one retry from the budget, `time_left` is what the request's deadline leaves in seconds.
+    takes one retry from the budget.
     """
     if history:
-        if time_left <= 0:
+        if moment.time_left <= 0:
             return GiveUp()
         last = history[-1]
         if last.disposition is Disposition.RETRY_SAME:
-            wait = _retry_wait(plan, history, draw)
-            if wait is not None and wait <= time_left and may_retry():
-                return Try(last.candidate, wait, is_retry=True)
+            wait = _retry_wait(plan, history, moment.draw)
+            if wait is not None and wait <= moment.time_left and may_retry():
+                return Try(last.candidate, wait)
         elif last.disposition is not Disposition.FAIL_OVER:
             return GiveUp()
     tried = {outcome.candidate for outcome in history}
@@ -63,14 +81,13 @@ def next_step(
         for place in range(len(plan.candidates))
         if place not in tried and _fits(plan, history, place)
     ]
-    rests = [(rest_of(plan.candidates[place].backend), place) for place in left]
-    for rest, place in rests:
+    rests = [rest_of(plan.candidates[place].backend) for place in left]
+    for rest, place in zip(rests, left, strict=True):
         if rest <= 0:
             return Try(place)
-    if rests:
-        soonest, place = min(rests)
-        if soonest <= min(plan.route.retry.max_wait, time_left):
-            return Try(place, soonest)
+    soonest = min(rests, default=math.inf)
+    if soonest <= min(plan.route.retry.max_wait - moment.waited, moment.time_left):
+        return Wait(soonest)
     return GiveUp()
 
 

@@ -140,7 +140,9 @@ def plan(
     enabled = [(target, seen) for target, seen in found if seen.enabled]
     if route.listed_first:
         enabled.sort(key=lambda pair: not _lists(pair[1], asked))
-    candidates = (_candidate(route, target, seen, asked) for target, seen in enabled)
+    # who names backend and model means that model; only the chain may put another in its place
+    picks = route.listed_first and (force is None or (asked or AUTO).casefold() == AUTO)
+    candidates = (_candidate(target, seen, asked, picks=picks) for target, seen in enabled)
     return Plan(route, tuple(candidates))
 
 
@@ -148,29 +150,24 @@ def _lists(view: BackendView, asked: str | None) -> bool:
     return asked is not None and view.listed is not None and asked.casefold() in view.listed
 
 
-def _candidate(route: Route, target: Target, view: BackendView, asked: str | None) -> Candidate:
-    name = target.model or _asked_name(route, view, asked) or _default_model(route, view)
+def _candidate(target: Target, view: BackendView, asked: str | None, *, picks: bool) -> Candidate:
+    """The candidate of a target; `picks` lets it be asked for the model that it really has."""
+    name = target.model or (_pick(view, asked) if picks else asked or view.model)
     if name is not None:
         name = view.models.get(name.casefold(), name)
     context = view.context.get(name) if name is not None else None
     return Candidate(target.backend, name, target.timeouts, context)
 
 
-def _asked_name(route: Route, view: BackendView, asked: str | None) -> str | None:
-    """The request's own model as this backend knows it; None where its default is to be sent."""
-    if asked is None or not route.listed_first:
-        return asked
-    if asked.casefold() == AUTO:
-        return None
-    # until the catalogue is known the asked name is the best guess
-    return asked if view.listed is None else view.listed.get(asked.casefold())
-
-
-def _default_model(route: Route, view: BackendView) -> str | None:
-    """A backend's own model; where only its catalogue speaks for it, the first one listed."""
-    if view.model is None and route.listed_first and view.listed:
-        return next(iter(view.listed.values()))
-    return view.model
+def _pick(view: BackendView, asked: str | None) -> str | None:
+    """The asked model as this backend knows it, else its own default, else its first one."""
+    listed = view.listed or {}
+    if asked is not None and asked.casefold() != AUTO:
+        # until the catalogue is known the asked name is the best guess
+        known = asked if view.listed is None else listed.get(asked.casefold())
+        if known is not None:
+            return known
+    return view.model or next(iter(listed.values()), None)
 
 
 def offered(table: RouteTable, view: Callable[[str], BackendView]) -> list[tuple[str, str]]:
@@ -202,5 +199,5 @@ def _names_at(target: Target, view: BackendView) -> set[str]:
 def nearest(name: str, known: Collection[str], most: int = 3) -> list[str]:
     """The known names that look most like a name, for an error message."""
     by_folded = {one.casefold(): one for one in known}
-    close = get_close_matches(name.casefold(), list(by_folded), n=most, cutoff=0.5)
+    close = get_close_matches(name[:100].casefold(), list(by_folded), n=most, cutoff=0.5)
     return [by_folded[one] for one in close]

@@ -45,15 +45,17 @@ class Steering:
         """The choice for a request. Raises RequestRefused for names that nobody knows."""
         forced = self._forced(header)
         route = self.table.match(model) if model is not None else self.table.default
+        if route is not None and (forced is not None or not self._only_catches(route, model)):
+            return Choice(self._leading_to(route, forced), model, forced)
         prefix, _, rest = (model or "").partition("/")
         named = self._backend(prefix) if forced is None and rest else None
-        if route is not None and not (named is not None and self._only_catches(route, model)):
-            return Choice(self._leading_to(route, forced), model, forced)
         if forced is not None:
             return Choice(self._alone(forced), model, forced)
         if named is not None:
             on = self._leading_to(route, named) if route is not None else self._alone(named)
             return Choice(on, rest, named)
+        if route is not None:
+            return Choice(route, model)
         raise self._unknown_model(model)
 
     def relayed(self, header: str | None) -> Choice | None:

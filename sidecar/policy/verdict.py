@@ -71,10 +71,11 @@ def _lines(plan: Plan, history: Sequence[Outcome], rests: Mapping[str, float]) -
 
 def _nobody(plan: Plan, rests: Mapping[str, float]) -> Problem:
     if not plan.candidates:
+        names = ", ".join(repr(target.backend) for target in plan.route.targets)
         return Problem(
             ProblemKind.UNAVAILABLE,
-            f"Every backend of route {plan.route.name!r} is disabled; enable one in the "
-            "configuration.",
+            f"Switched off, by `enabled: false` or by --local-only: {names}. Ask for another model "
+            "or switch it on.",
             code="no_backend",
         )
     told = "; ".join(_lines(plan, [], rests))

@@ -92,8 +92,12 @@ class Report:
         for route in snapshot.routes.routes:
             ready = self._ready(snapshot, route, now)
             yield "route_available_backends", (route.name,), float(len(ready))
-        for route_name in (*(route.name for route in snapshot.routes.routes), OTHER):
+        known = [route.name for route in snapshot.routes.routes]
+        for route_name in known:
             yield "inflight_requests", (route_name,), float(self._store.in_flight[route_name])
+        # a request may outlive its route
+        elsewhere = [count for name, count in self._store.in_flight.items() if name not in known]
+        yield "inflight_requests", (OTHER,), float(sum(elsewhere))
 
     def _backend(self, backend: Backend, now: float) -> dict[str, object]:
         state = self._store.state(backend)

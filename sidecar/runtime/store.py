@@ -22,6 +22,7 @@ from sidecar.policy.routing import BackendView
 
 DURATIONS_KEPT = 512
 FAULTS_KEPT = 20
+PROBATION_LOOK = 0.05  # seconds between looks at a backend whose trial is under way
 FAILURES_TO_DOWN = 3  # in a row, all the backend's fault
 
 
@@ -78,6 +79,8 @@ class BackendState:
     rest_until: float = 0.0
     rest_since: float = 0.0
     rest_why: str = ""
+    on_probation: bool = False  # since a rest: one trial at a time, until one is taken
+    trials: int = 0  # attempts in flight that began on probation
     credential: Credential | Forward | None = None  # a new key clears the old one's rest
     listed: Mapping[str, str] | None = None  # its models: name in lower case → its own name
     ok: int = 0
@@ -93,7 +96,9 @@ class BackendState:
         return self.failed_in_row < FAILURES_TO_DOWN
 
     def rest(self, now: float) -> float:
-        """Seconds for which it still rests."""
+        """Seconds for which it still rests, or until it is worth while to look again."""
+        if self.on_probation and self.trials and self.rest_until <= now:
+            return PROBATION_LOOK
         return max(0.0, self.rest_until - now)
 
     def latency(self) -> Latency | None:
@@ -109,17 +114,24 @@ class BackendState:
 class Attempt:
     """One try in flight. Whatever ends it settles it, exactly once."""
 
-    __slots__ = ("_began", "_settled", "_state", "_store")
+    __slots__ = ("_began", "_is_trial", "_settled", "_state", "_store")
 
     def __init__(self, store: "RuntimeStore", state: BackendState, now: float) -> None:
         self._store, self._state, self._began = store, state, now
         self._settled = False
+        self._is_trial = state.on_probation
         state.in_flight += 1
+        state.trials += self._is_trial
 
     @property
     def key(self) -> BackendKey:
         """Whose attempt this is."""
         return self._state.key
+
+    def was_taken(self) -> None:
+        """The backend answers well: it asks for no more time, and others may come too."""
+        if self._is_trial:
+            self._state.on_probation = False
 
     def settle(self, outcome: Outcome, now: float, wall: float) -> bool:
         """Record how it ended.
@@ -132,6 +144,7 @@ class Attempt:
         self._settled = True
         state = self._state
         state.in_flight -= 1
+        state.trials -= self._is_trial
         if outcome.problem is None:
             self._succeed(outcome, wall)
         else:
@@ -161,6 +174,7 @@ class Attempt:
         self._store.faults.append(state.last_fault)
         rest = rest_after(outcome)
         if rest > 0:
+            state.on_probation = True
             state.rest_until = max(state.rest_until, now + rest)
             state.rest_since = now
             state.rest_why = problem.in_our_words

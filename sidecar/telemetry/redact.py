@@ -1,6 +1,7 @@
 """Masks what must never be printed: configured secrets, and whatever looks like a credential."""
 
 import re
+from collections import deque
 from collections.abc import Iterable
 from urllib.parse import quote
 
@@ -8,6 +9,7 @@ from sidecar.wire import json
 
 MASK = "***"
 
+_GENERATIONS = 8  # configurations whose secrets are remembered
 _LEAST = 4  # characters; a shorter value is in too many words
 _SURELY_SECRET = 8  # a shorter word of letters only is a placeholder, such as `ollama` or `none`
 
@@ -20,7 +22,7 @@ _LOOKS_SECRET = re.compile(
           | \bauthorization(?:["']\s*[:=]\s*["'] | \s*[:=]\s*["']?)(?!bearer\b|basic\b)
         )(?=[^\s"',;\\]{8})
       | [?&](?:key|api[-_]?key|token|access_token|sig|signature)=
-      | \b[a-z][a-z0-9+.-]*://(?=[^\s/@"']+@)
+      | \b[a-z][a-z0-9+.-]{0,20}://(?=[^\s/@"']{1,500}@)
     )
     (?:(?<=://)[^\s/@"']+ | [^\s"',;&\\}\])]+)
     | (?-i:(?<![\w-])(?:sk|rk|pk|gsk|xai|hf|r8)[-_][A-Za-z0-9_-]{6,} | \bAIza[\w-]{20,})
@@ -38,24 +40,26 @@ _HINTS = (
 class Redactor:
     """Called with a text, returns it with every credential masked.
 
-    A secret that was learned stays known after a reload: requests in flight may still hold it.
+    Secrets stay known for a few reloads more: requests in flight may still hold them.
     """
 
-    __slots__ = ("_exact", "_known")
+    __slots__ = ("_exact", "_generations")
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._known: frozenset[str] = frozenset()
+        self._generations: deque[frozenset[str]] = deque(maxlen=_GENERATIONS)
         self._exact: re.Pattern[str] | None = None
         self.learn(secrets)
 
     def learn(self, secrets: Iterable[str]) -> None:
         """Mask these values too, however they are escaped."""
-        self._known |= {secret for secret in secrets if _is_worth_masking(secret)}
-        forms = {form for secret in self._known for form in _forms(secret)}
-        if forms:
-            # the longest first: one secret may begin like another
-            ordered = sorted(forms, key=len, reverse=True)
-            self._exact = re.compile("|".join(map(re.escape, ordered)))
+        known = frozenset(secret for secret in secrets if _is_worth_masking(secret))
+        if known in self._generations:
+            self._generations.remove(known)
+        self._generations.append(known)
+        forms = {form for one in self._generations for secret in one for form in _forms(secret)}
+        # the longest first: one secret may begin like another
+        ordered = sorted(forms, key=len, reverse=True)
+        self._exact = re.compile("|".join(map(re.escape, ordered))) if ordered else None
 
     def __call__(self, text: str) -> str:
         if self._exact is not None:

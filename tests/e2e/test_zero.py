@@ -17,6 +17,11 @@ OWN = f"http://localhost:{DEFAULT_PORTS[0]}"
 OLLAMA_PORT = 11434
 
 
+def names(listed: object, key: str) -> set[str]:
+    assert isinstance(listed, list)
+    return {one[key] for one in listed}
+
+
 def is_taken(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -78,7 +83,7 @@ async def test_ollama_goes_first_and_who_lists_the_model_before_it(
         async with Sidecar(tmp_path, None, env=env) as sidecar:
 
             async def knows_both() -> bool:
-                ids = {one["id"] for one in (await sidecar.get("/v1/models")).json["data"]}
+                ids = names((await sidecar.get("/v1/models")).json["data"], "id")
                 return {"auto", "llama3:8b", "big", "small"} <= ids
 
             await until(knows_both, "the catalogues are known")
@@ -133,6 +138,5 @@ async def test_local_only_leaves_remote_services_out(tmp_path: Path, backend: Ba
     }
     async with Sidecar(tmp_path, None, env=env, args=("--local-only",)) as sidecar:
         assert (await sidecar.ask(chat("big"))).text == text_of("p")
-        names = {one["name"] for one in (await sidecar.admin("/status")).json["backends"]}
-        assert "openai" not in names
+        assert "openai" not in names((await sidecar.admin("/status")).json["backends"], "name")
         assert "Prompts stay on this machine and on private addresses" in sidecar.output

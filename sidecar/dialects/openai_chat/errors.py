@@ -101,6 +101,12 @@ def disguised(body: Mapping[str, object]) -> Problem | None:
     return Problem(kind, told, status=status or None, quotes=True)
 
 
+def decode_event(data: bytes) -> Problem:
+    """What an event of the type `error` in a stream means."""
+    words = _words(_error_object(data)) or _text(data)
+    return Problem(ProblemKind.PROTOCOL, f"sent an error event: {words}", quotes=True)
+
+
 def _kind_of(status: int, error: Mapping[str, object], words: str) -> ProblemKind:
     codes = {str(error.get(name)).casefold() for name in ("code", "type") if error.get(name)}
     if 400 <= status < 500:

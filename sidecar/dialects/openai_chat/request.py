@@ -6,6 +6,7 @@ from sidecar.neutral.problem import Problem, ProblemKind, RequestRefused
 from sidecar.wire import json, splice
 from sidecar.wire.contract import Operation, RequestFacts, RequestLimits, RequestPatch
 
+LONGEST_NAME = 256  # characters of a model's name; it stands in logs and is compared with others
 _ASK = b'"include_usage":true'
 
 
@@ -19,6 +20,12 @@ def facts(operation: Operation, body: object, limits: RequestLimits) -> RequestF
     if model is not None and not isinstance(model, str):
         raise _refused(
             f"`model` is {_kind(model)}; the name of a model was expected.",
+            "invalid_model",
+            "model",
+        )
+    if isinstance(model, str) and len(model) > LONGEST_NAME:
+        raise _refused(
+            f"`model` has {len(model)} characters; a name of at most {LONGEST_NAME} was expected.",
             "invalid_model",
             "model",
         )

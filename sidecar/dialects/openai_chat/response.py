@@ -25,6 +25,16 @@ def judge(operation: Operation, body: object) -> Problem | None:
         return Problem(ProblemKind.PROTOCOL, f"answered an object without `{wanted}`")
     if not all(isinstance(one, dict) for one in held):
         return Problem(ProblemKind.PROTOCOL, f"answered `{wanted}` that are not objects")
+    if operation is not Operation.EMBED:
+        return next(filter(None, map(_judge_choice, held)), None)
+    return None
+
+
+def _judge_choice(choice: Json) -> Problem | None:
+    if choice.get("finish_reason") == "error" or choice.get("error"):
+        return Problem(ProblemKind.PROTOCOL, "answered 200 with an error inside a choice")
+    if not isinstance(choice.get("message"), dict) and not isinstance(choice.get("text"), str):
+        return Problem(ProblemKind.PROTOCOL, "answered a choice that says nothing")
     return None
 
 

@@ -4,9 +4,10 @@ Both crossings stay within the dialect and lose nothing: unknown fields, log pro
 further choices are carried over.
 """
 
+import re
 from collections.abc import Sequence
 
-from sidecar.dialects.openai_chat.errors import disguised
+from sidecar.dialects.openai_chat.errors import decode_event, disguised
 from sidecar.dialects.openai_chat.response import usage
 from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.neutral.usage import Usage
@@ -17,6 +18,7 @@ from sidecar.wire.json import Json
 
 DONE_FRAME = b"data: [DONE]\n\n"
 _DONE = b"[DONE]"
+_ERROR_EVENT = re.compile(rb"event: ?error\r?\n")
 _NAMES = ("role", "id", "type", "name", "object", "model", "format")  # said once, if repeated too
 
 
@@ -51,6 +53,9 @@ class OpenAiTap:
     def read(self, frame: bytes) -> Reading:
         """What a frame says; never raises."""
         data = frame_data(frame)
+        if data is not None and _ERROR_EVENT.match(frame):
+            self.problem = decode_event(data)
+            return Reading.FAILURE
         if data is None or not data.strip():
             return Reading.COMMENT
         if data.strip() == _DONE:
@@ -121,6 +126,7 @@ def unfold(answer: Json, facts: RequestFacts) -> Sequence[bytes]:
             end["delta"] = {}
         else:
             end["text"] = ""
+        # a body that is whole is a complete answer; a stream has no other way to say so
         end["finish_reason"] = choice.get("finish_reason") or "stop"
         chunks.append({**head, "choices": [{**content, "finish_reason": None}]})
         ends.append({**head, "choices": [end]})

@@ -1,12 +1,14 @@
 """Requests and answers of backends, written down instead of sent."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
 from multidict import CIMultiDict
 
 from sidecar.dataplane.intake import Inbound
+from sidecar.dataplane.opening import Opened, check_status, open_answer
+from sidecar.dataplane.upstream import RawReply
 from sidecar.dialects.openai_chat import DIALECT
 from sidecar.neutral.problem import AttemptFailed, Problem
 from sidecar.policy.backoff import RetrySettings
@@ -32,20 +34,38 @@ class Reply:
         self.headers: Mapping[str, str] = CIMultiDict(headers)
         self.gaps: list[float] = []
         self.taken = 0  # chunks that were read
-        self._script = script
+        self._all = script
+        self._script = iter(script)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        for step in self._script:
-            if isinstance(step, Problem):
-                raise AttemptFailed(step)
-            self.taken += 1
-            yield step
+    def rewind(self) -> None:
+        """Play it again from the start."""
+        self._script = iter(self._all)
+
+    async def read(self) -> bytes:
+        step = next(self._script, b"")
+        if isinstance(step, Problem):
+            raise AttemptFailed(step)
+        self.taken += bool(step)
+        return step
 
     def limit_gap(self, seconds: float) -> None:
         self.gaps.append(seconds)
 
+    async def settle(self) -> None:
+        """Nothing comes behind the script."""
+
     async def aclose(self) -> None:
         """Nothing is held."""
+
+
+async def open_fully(
+    reply: RawReply, request: Inbound, whole_begins: Callable[[], None] = lambda: None
+) -> Opened:
+    """What the executor does with a reply before anything is delivered."""
+    if isinstance(reply, Reply):
+        reply.rewind()
+    await check_status(reply, request, 0.0)
+    return await open_answer(reply, request, whole_begins)
 
 
 def inbound(

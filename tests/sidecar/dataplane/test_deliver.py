@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from sidecar.dataplane.answer import Answer
-from sidecar.dataplane.deliver import AFTER_FINISH, deliver, pass_through
-from sidecar.dataplane.opening import open_answer
+from sidecar.dataplane.deliver import deliver, pass_through
+from sidecar.dataplane.event_stream import AFTER_FINISH
 from sidecar.neutral.problem import Problem, ProblemKind
 from tests.sidecar.dataplane.exchange import exchange
 from tests.sidecar.dataplane.script import (
@@ -17,6 +17,7 @@ from tests.sidecar.dataplane.script import (
     counts,
     greets,
     inbound,
+    open_fully,
     says,
     whole,
 )
@@ -31,7 +32,7 @@ ANSWER = [greets(), says("a"), says("b"), says(finish="stop")]
 async def delivered(reply: Reply, *, stream: bool = True) -> httpx.Response:
     async def act(answer: Answer) -> None:
         request = STREAM if stream else WHOLE
-        found = await open_answer(reply, request, 0.0, lambda: None)
+        found = await open_fully(reply, request)
         await deliver(found, reply, request, answer, IDLE)
 
     return await exchange(act)

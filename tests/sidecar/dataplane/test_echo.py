@@ -5,13 +5,12 @@ from typing import Any
 import pytest
 
 from sidecar.dataplane.echo import NOTICE, EchoUpstream
-from sidecar.dataplane.opening import open_answer
 from sidecar.dataplane.prepare import prepare
 from sidecar.neutral.problem import AttemptFailed
 from sidecar.runtime.store import key_of
 from sidecar.wire import json
 from sidecar.wire.contract import Operation
-from tests.sidecar.dataplane.script import DONE, candidate, inbound, route
+from tests.sidecar.dataplane.script import DONE, candidate, inbound, open_fully, route
 from tests.sidecar.examples import backend
 
 ECHO = backend("home", echo=True, base_url="")
@@ -25,7 +24,7 @@ async def echoed(body: Any, operation: Operation = Operation.CHAT, query: str = 
     call, _ = prepare(request, candidate(), ECHO, route(), "me")
     echo = EchoUpstream(1_700_000_000.9)
     reply = await echo.send(call)
-    found = await open_answer(reply, request, 0.0, lambda: None)
+    found = await open_fully(reply, request)
     await reply.aclose()
     await echo.forget(key_of(ECHO))
     if found.body is not None:

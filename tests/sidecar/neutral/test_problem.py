@@ -26,11 +26,11 @@ def test_errors_carry_their_problem(error: type[SidecarError]) -> None:
         (Problem(ProblemKind.TIMEOUT, "sent nothing"), "sent nothing"),
         (
             Problem(ProblemKind.BAD_REQUEST, "answered 400: your prompt …", 400, quotes=True),
-            "bad_request (the backend said so, with 400)",
+            "bad_request (the backend's words are not repeated here)",
         ),
         (
             Problem(ProblemKind.PROTOCOL, "your prompt …", code="odd", quotes=True),
-            "odd (the backend said so)",
+            "odd (the backend's words are not repeated here)",
         ),
     ],
 )

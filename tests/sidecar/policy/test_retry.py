@@ -7,7 +7,7 @@ import pytest
 from sidecar.neutral.problem import ProblemKind
 from sidecar.policy.backoff import RetrySettings
 from sidecar.policy.outcome import OUTCOMES, Disposition, Outcome
-from sidecar.policy.retry import GiveUp, Step, Try, next_step, rest_after
+from sidecar.policy.retry import GiveUp, Moment, Step, Try, Wait, next_step, rest_after
 from sidecar.policy.routing import Candidate, Plan
 from tests.sidecar.policy.plans import TIMEOUTS, F, G, P, failure, plan_of, success
 
@@ -18,22 +18,22 @@ STOPPED = [kind for kind, rule in OUTCOMES.items() if rule.disposition in (D.FIN
 PASSED_ON = [kind for kind, rule in OUTCOMES.items() if rule.disposition is D.FAIL_OVER]
 
 
-def step(
+def step(  # noqa: PLR0913  # each stands for one thing that a row may set
     history: Sequence[Outcome],
     plan: Plan | None = None,
     *,
     rests: dict[str, float] | None = None,
     may_retry: Callable[[], bool] = lambda: True,
     time_left: float = float("inf"),
+    waited: float = 0.0,
     draw: float = 0.0,
 ) -> Step:
     return next_step(
         plan or plan_of(retry=FLAT),
         history,
+        Moment(time_left, waited, draw),
         rest_of=lambda name: (rests or {}).get(name, 0.0),
         may_retry=may_retry,
-        time_left=time_left,
-        draw=draw,
     )
 
 
@@ -55,7 +55,7 @@ def test_after_a_success_there_is_nothing_to_do() -> None:
 
 @pytest.mark.parametrize("kind", RETRIED)
 def test_what_may_pass_is_tried_again_on_the_same_backend(kind: ProblemKind) -> None:
-    assert step([failure(P, kind)]) == Try(P, 0.1, is_retry=True)
+    assert step([failure(P, kind)]) == Try(P, 0.1)
 
 
 @pytest.mark.parametrize("kind", RETRIED)
@@ -70,7 +70,7 @@ def test_attempts_are_retries_per_target(kind: ProblemKind, attempts: int) -> No
     assert step(history, plan) == Try(F)
     history.append(failure(F, kind))
     again = step(history, plan)
-    assert again == (Try(F, 0.1, is_retry=True) if attempts else GiveUp())
+    assert again == (Try(F, 0.1) if attempts else GiveUp())
 
 
 @pytest.mark.parametrize("kind", PASSED_ON)
@@ -88,15 +88,15 @@ def test_pauses_grow_and_start_anew_on_the_next_candidate() -> None:
     one = [failure(P, K.CONNECT)]
     two = [*one, failure(P, K.CONNECT)]
     over = [*two, failure(P, K.CONNECT), failure(F, K.CONNECT)]
-    assert step(two) == Try(P, 0.2, is_retry=True)
-    assert step(over) == Try(F, 0.1, is_retry=True)
+    assert step(two) == Try(P, 0.2)
+    assert step(over) == Try(F, 0.1)
 
 
 def test_a_route_may_move_a_row_of_the_table() -> None:
     moved = {K.CONTENT_REFUSED: D.FAIL_OVER, K.TIMEOUT: D.RETRY_SAME, K.BACKEND_ERROR: D.FINAL}
     plan = plan_of(retry=FLAT, on=moved)
     assert step([failure(P, K.CONTENT_REFUSED, on=moved)], plan) == Try(F)
-    assert step([failure(P, K.TIMEOUT, on=moved)], plan) == Try(P, 0.1, is_retry=True)
+    assert step([failure(P, K.TIMEOUT, on=moved)], plan) == Try(P, 0.1)
     assert step([failure(P, K.BACKEND_ERROR, on=moved)], plan) == GiveUp()
 
 
@@ -106,14 +106,14 @@ def test_a_route_may_move_a_row_of_the_table() -> None:
 @pytest.mark.parametrize(
     ("kind", "retry_after", "expected"),
     [
-        pytest.param(K.RATE_LIMITED, 2.0, Try(P, 2.0, is_retry=True), id="429 within max_wait"),
-        pytest.param(K.RATE_LIMITED, 3.0, Try(P, 3.0, is_retry=True), id="429 at max_wait"),
+        pytest.param(K.RATE_LIMITED, 2.0, Try(P, 2.0), id="429 within max_wait"),
+        pytest.param(K.RATE_LIMITED, 3.0, Try(P, 3.0), id="429 at max_wait"),
         pytest.param(K.RATE_LIMITED, 3.1, Try(F), id="429 past max_wait"),
         pytest.param(K.RATE_LIMITED, None, Try(F), id="429 without a word"),
-        pytest.param(K.RATE_LIMITED, 0.0, Try(P, 0.1, is_retry=True), id="429 that says now"),
-        pytest.param(K.OVERLOADED, 2.0, Try(P, 2.0, is_retry=True), id="503 within max_wait"),
+        pytest.param(K.RATE_LIMITED, 0.0, Try(P, 0.1), id="429 that says now"),
+        pytest.param(K.OVERLOADED, 2.0, Try(P, 2.0), id="503 within max_wait"),
         pytest.param(K.OVERLOADED, 60.0, Try(F), id="503 past max_wait"),
-        pytest.param(K.OVERLOADED, None, Try(P, 0.1, is_retry=True), id="503 without a word"),
+        pytest.param(K.OVERLOADED, None, Try(P, 0.1), id="503 without a word"),
     ],
 )
 def test_retry_after(kind: ProblemKind, retry_after: float | None, expected: Step) -> None:
@@ -135,7 +135,7 @@ def test_a_rate_limit_is_waited_for_once() -> None:
 def test_a_rate_limit_counts_among_the_attempts() -> None:
     assert step([failure(P, K.RATE_LIMITED, 1.0)], plan_of(retry=RetrySettings(0))) == Try(F)
     mixed = [failure(P, K.BACKEND_ERROR), failure(P, K.RATE_LIMITED, 1.0)]
-    assert step(mixed) == Try(P, 1.0, is_retry=True)
+    assert step(mixed) == Try(P, 1.0)
     assert step([*mixed, failure(P, K.BACKEND_ERROR)]) == Try(F)
 
 
@@ -165,8 +165,8 @@ def test_how_long_a_backend_rests(outcome: Outcome, seconds: float) -> None:
         pytest.param(
             {"primary": 5}, 100, Try(F), id="one that is ready goes before one that rests"
         ),
-        pytest.param({"primary": 2, "fallback": 1}, 100, Try(F, 1), id="the soonest is waited for"),
-        pytest.param({"primary": 1, "fallback": 1}, 100, Try(P, 1), id="the order of the file"),
+        pytest.param({"primary": 2, "fallback": 1}, 100, Wait(1), id="the soonest is waited for"),
+        pytest.param({"primary": 1, "fallback": 1}, 100, Wait(1), id="the order of the file"),
         pytest.param({"primary": 5, "fallback": 4}, 100, GiveUp(), id="none within max_wait"),
         pytest.param({"primary": 2, "fallback": 2}, 1, GiveUp(), id="none within the deadline"),
     ],
@@ -178,13 +178,19 @@ def test_resting_backends(rests: dict[str, float], time_left: float, expected: S
 def test_a_fallback_that_rests_is_passed_over() -> None:
     history = [failure(P, K.TIMEOUT)]
     assert step(history, plan_of(3, FLAT), rests={"fallback": 2}) == Try(G)
-    assert step(history, plan_of(2, FLAT), rests={"fallback": 2}) == Try(F, 2)
+    assert step(history, plan_of(2, FLAT), rests={"fallback": 2}) == Wait(2)
     assert step(history, plan_of(2, FLAT), rests={"fallback": 20}) == GiveUp()
 
 
 def test_a_candidate_that_was_passed_over_may_still_get_its_turn() -> None:
     history = [failure(F, K.TIMEOUT)]
-    assert step(history, rests={"primary": 1}) == Try(P, 1)
+    assert step(history, rests={"primary": 1}) == Wait(1)
+
+
+def test_waits_for_rests_add_up_to_max_wait() -> None:
+    rests = {"primary": 1.0, "fallback": 1.0}
+    assert step([], rests=rests, waited=2.0) == Wait(1.0)
+    assert step([], rests=rests, waited=2.1) == GiveUp()
 
 
 # --- context lengths ------------------------------------------------------------------------------
@@ -229,7 +235,7 @@ def test_every_refusal_for_length_counts() -> None:
 def test_no_retry_that_the_deadline_would_cut_off() -> None:
     limited = [failure(P, K.RATE_LIMITED, 2.0)]
     assert step(limited, time_left=1.9) == Try(F)
-    assert step(limited, time_left=2.0) == Try(P, 2.0, is_retry=True)
+    assert step(limited, time_left=2.0) == Try(P, 2.0)
 
 
 def test_without_budget_the_failover_comes_at_once() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.neutral.problem import Problem, ProblemKind, RawError, RequestRefused
+from sidecar.neutral.problem import Problem, ProblemKind, RequestRefused
 from sidecar.policy.backoff import RetrySettings
 from sidecar.policy.routing import BackendView, Route, RouteTable, Target, Timeouts, plan
 from sidecar.policy.steering import Choice, Steering
@@ -155,7 +155,7 @@ def test_an_unknown_backend(header: str, hint: str) -> None:
 
 
 def test_a_model_that_every_backend_denied() -> None:
-    raw = RawError(404, {}, b"{}")
+    raw = b"{}"
     denial = Problem(ProblemKind.UNKNOWN_MODEL, "It has no such model.", status=400, raw=raw)
     one = steering(CHAT, listed=("gpt-4o-mini", "llama3"))
     tried = plan(CHAT, "gpt-4o-minni", one.view)

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from sidecar.neutral.problem import Problem, ProblemKind, RawError
+from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.policy.outcome import Outcome
 from sidecar.policy.verdict import conclude
 from tests.sidecar.policy.plans import F, P, failure, plan_of, told
 
 K = ProblemKind
-RAW = RawError(503, {"retry-after": "7"}, b'{"error":{}}')
+RAW = b'{"error":{}}'
 
 
 def verdict(
@@ -62,13 +62,13 @@ def test_what_the_client_can_mend_is_called_a_refusal() -> None:
 
 
 def test_a_refused_key_of_ours_is_never_the_clients_401() -> None:
-    refused = told(failure(P, K.BACKEND_AUTH), status=401, raw=RawError(401, {}, b"{}"))
+    refused = told(failure(P, K.BACKEND_AUTH), status=401, raw=b"{}")
     problem = verdict([refused], size=1)
     assert (problem.status, problem.raw) == (502, None)
 
 
 def test_a_refused_key_of_the_client_is_its_own() -> None:
-    raw = RawError(401, {}, b"{}")
+    raw = b"{}"
     problem = verdict([told(failure(P, K.CLIENT_AUTH), status=401, raw=raw)], size=1)
     assert (problem.status, problem.raw) == (401, raw)
 
@@ -80,7 +80,7 @@ def test_where_nobody_can_be_reached_the_client_may_come_back(kind: ProblemKind)
 
 
 def test_a_rate_limit_is_passed_on_with_its_time() -> None:
-    raw = RawError(429, {"retry-after": "60"}, b"{}")
+    raw = b"{}"
     limited = told(failure(P, K.RATE_LIMITED, 60.0), status=429, raw=raw)
     problem = verdict([limited], size=1)
     assert (problem.status, problem.retry_after, problem.raw) == (429, 60.0, raw)
@@ -102,4 +102,4 @@ def test_when_all_rest_the_client_hears_for_how_long(
 def test_a_route_whose_backends_are_all_disabled() -> None:
     problem = verdict([], size=0)
     assert (problem.kind, problem.code) == (K.UNAVAILABLE, "no_backend")
-    assert "'chat' is disabled" in problem.message
+    assert "Switched off" in problem.message

@@ -4,7 +4,7 @@ import pytest
 
 from sidecar.neutral.problem import ProblemKind
 from sidecar.policy.outcome import Outcome
-from sidecar.runtime.store import Availability, BackendKey, RuntimeStore
+from sidecar.runtime.store import PROBATION_LOOK, Availability, BackendKey, RuntimeStore
 from tests.sidecar.examples import backend, bearer, failed, route, snapshot, succeeded
 
 HOME = backend("home")
@@ -111,6 +111,25 @@ def test_only_a_success_that_began_after_the_rest_ends_it() -> None:
     assert store.rest_of(HOME, 2) == 29
     settle(store, succeeded("home"), now=3)
     assert store.rest_of(HOME, 3) == 0
+
+
+def test_after_a_rest_one_trial_goes_first() -> None:
+    store = store_with()
+    settle(store, failed("home", K.RATE_LIMITED), now=0)
+    assert store.rest_of(HOME, 5) == 0, "the rest is over"
+    trial = store.begin(HOME, 5)
+    assert store.rest_of(HOME, 5) == PROBATION_LOOK, "the others look again soon"
+    trial.was_taken()
+    assert store.rest_of(HOME, 5) == 0, "it was taken: all may come, however long it lasts"
+
+
+def test_a_trial_that_is_refused_begins_a_new_rest() -> None:
+    store = store_with()
+    settle(store, failed("home", K.RATE_LIMITED), now=0)
+    settle(store, failed("home", K.RATE_LIMITED), now=6)
+    assert store.rest_of(HOME, 6) == 5
+    settle(store, failed("home", K.CLIENT_GONE), now=12)
+    assert store.rest_of(HOME, 12) == 0, "a trial that its client left lets the next one try"
 
 
 def test_latency_is_of_the_latest_successes() -> None:

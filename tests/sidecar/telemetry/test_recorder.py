@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.neutral.problem import Problem, ProblemKind, RawError
+from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.neutral.usage import Usage
 from sidecar.policy.outcome import OUTCOMES
 from sidecar.telemetry import metrics as catalogue
@@ -187,7 +187,7 @@ def test_the_log_line_tells_the_whole_story(
     quoting = Problem(
         K.BACKEND_ERROR,
         "prompt: my secret diary",
-        raw=RawError(500, {}, b""),
+        raw=b"",
         status=500,
         quotes=True,
     )
@@ -220,7 +220,7 @@ def test_the_log_line_tells_the_whole_story(
                 "outcome": "server_error",
                 "disposition": "retry_same",
                 "ms": 12.3,
-                "problem": "backend_error (the backend said so, with 500)",
+                "problem": "backend_error (the backend's words are not repeated here)",
             },
             {
                 "backend": "f",
