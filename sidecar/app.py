@@ -9,7 +9,6 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
@@ -17,7 +16,7 @@ from aiohttp import web
 from sidecar import __version__
 from sidecar.config.faults import ConfigError
 from sidecar.config.load import Loaded
-from sidecar.config.snapshot import Drain, Listener, Snapshot
+from sidecar.config.snapshot import Doors, Drain, Listener, Snapshot
 from sidecar.control.admin import Admin
 from sidecar.control.background import keep_running, watch_loop
 from sidecar.control.catalogue import Catalogue
@@ -43,15 +42,6 @@ LAST_WORDS = 2.0  # seconds for error events to reach the clients at the end
 
 class CannotStart(Exception):
     """The program cannot start; the message says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Doors:
-    """Where to listen when there is no good configuration that says it."""
-
-    data: Listener
-    admin: Listener
-    control_socket: str
 
 
 class Sidecar:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, NoReturn, TextIO
 
 from sidecar import __version__
-from sidecar.app import CannotStart, Doors, serve
+from sidecar.app import CannotStart, serve
 from sidecar.cli import tables
 from sidecar.cli.banner import banner
 from sidecar.cli.client import NotRunning, ask
@@ -146,7 +146,7 @@ def _run(options: argparse.Namespace) -> int:
         if not degraded:
             raise
         first = error
-    doors = Doors(*load.doors(chosen.path, os.environ))
+    doors = load.doors(chosen.path, os.environ)
     return _run_loop(
         _until_the_end(
             serve(first, chosen.load, doors, lambda snapshot: _announce(snapshot, chosen))
@@ -243,7 +243,7 @@ def _reload(options: argparse.Namespace) -> int:
 def _socket(options: argparse.Namespace) -> str:
     if options.socket:
         return str(options.socket)
-    return load.doors(find(options.config, os.environ), os.environ)[2]
+    return load.doors(find(options.config, os.environ), os.environ).control_socket
 
 
 def _count(number: int, word: str) -> str:

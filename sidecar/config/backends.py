@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from sidecar.config import base_url
+from sidecar.config import base_url, credentials
 from sidecar.config.faults import KeyPath, Report, shown
 from sidecar.config.presets import PRESETS, Preset
 from sidecar.config.schema import (
@@ -34,7 +34,6 @@ _PUBLIC_HOSTS = frozenset(
     if preset.base_url is not None
     and base_url.locality((address := base_url.read(preset.base_url)).host) is None
 )
-_KEY_HEADERS = ("authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,12 +197,8 @@ class BackendResolver:
             self._report.error(
                 path, "no deployment", "the key deployment with the name of the deployment"
             )
-        for header in quirks.header:
-            if header.lower() in _KEY_HEADERS:
-                self._report.error(
-                    (*path, "quirks", "header", header), f"the header {header}",
-                    "headers that hold no secret", "credentials belong in auth", at_key=True,
-                )  # fmt: skip
+        self._no_credentials((*path, "quirks", "header"), "header", quirks.header)
+        self._no_credentials((*path, "quirks", "query"), "parameter", quirks.query)
         return Quirks(
             rename=quirks.rename,
             drop=quirks.drop,
@@ -213,6 +208,15 @@ class BackendResolver:
             query=quirks.query,
             header=quirks.header,
         )
+
+    def _no_credentials(self, path: KeyPath, kind: str, pairs: Mapping[str, str]) -> None:
+        for name, value in pairs.items():
+            if not credentials.names_one(name) and not credentials.is_key(value):
+                continue
+            self._report.error(
+                (*path, name), f"the {kind} {name}, which looks like a credential",
+                f"a {kind} that holds no secret", "credentials belong in auth", at_key=True,
+            )  # fmt: skip
 
     def _auth(self, path: KeyPath, section: BackendSection) -> Credential | Forward | None:
         path = (*path, "auth")
@@ -277,6 +281,7 @@ class BackendResolver:
         text = self._text(path, file)
         if text is None:
             return None
+        text = text.encode("ascii", "ignore").decode()  # comments may have other letters
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
         except (ssl.SSLError, ValueError):

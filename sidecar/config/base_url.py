@@ -45,6 +45,7 @@ def read(url: str) -> Address:
         raise ValueError("a URL without a query; parameters belong in quirks.query")
     if not parts.hostname or port == 0:
         raise ValueError("a URL such as http://127.0.0.1:8000/v1")
+    literal(parts.hostname)
     return Address(parts.scheme, parts.hostname, port or (443 if parts.scheme == "https" else 80))
 
 
@@ -70,17 +71,27 @@ def trim(url: str, suffixes: Iterable[str]) -> tuple[str, list[str]]:
 
 
 def literal(host: str) -> str | None:
-    """The IP address that a host stands for without asking DNS; None for a name."""
+    """The IP address that a host stands for without asking DNS; None for a name.
+
+    Raises ValueError for what is neither, such as 999.1.1.1.
+    """
     host = host.removesuffix(".")
     if host == "localhost" or host.endswith(".localhost"):
         return LOOPBACK[0]
     try:
         found = ip_address(host.partition("%")[0])
     except ValueError:
-        # 127.1 and 2130706433 are addresses too, to everything that connects
-        return socket.inet_ntoa(socket.inet_aton(host)) if _ODD_IPV4.fullmatch(host) else None
+        return _odd_ipv4(host) if _ODD_IPV4.fullmatch(host) else None
     mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
     return str(mapped or found)
+
+
+def _odd_ipv4(host: str) -> str:
+    """127.1 and 2130706433 are addresses too, to everything that connects."""
+    try:
+        return socket.inet_ntoa(socket.inet_aton(host))
+    except OSError:
+        raise ValueError("a URL whose host is a name or an IP address") from None
 
 
 def locality(host: str) -> bool | None:

@@ -8,6 +8,8 @@ kept for those who print. Raises ConfigError with every fault that it can still 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from math import inf, isfinite
+from typing import Literal
 
 import yaml
 
@@ -65,11 +67,7 @@ def parse(text: str, environ: Mapping[str, str], source: str) -> Document:
     """Read one document; raises ConfigError."""
     reader = _Reader(environ)
     try:
-        loader = _Loader(text)
-        try:
-            node = loader.get_single_node()
-        finally:
-            loader.dispose()
+        node = _compose(text)
         data = {} if node is None else reader.value(node, ())
     except yaml.MarkedYAMLError as error:
         raise ConfigError(source, [_syntax(error)]) from None
@@ -97,6 +95,20 @@ def write(data: Mapping[str, object]) -> str:
     return str(yaml.dump(data, Dumper=yaml.SafeDumper, sort_keys=False, allow_unicode=True))
 
 
+def _compose(text: str) -> yaml.Node | None:
+    """The tree of nodes; raises YAMLError."""
+    loader = _Loader(text)
+    try:
+        node: yaml.Node | None = loader.get_single_node()
+    except (ValueError, OverflowError):  # PyYAML does not check what it converts, such as \U
+        raise yaml.MarkedYAMLError(
+            problem="a number or an escape beyond what YAML allows", problem_mark=loader.get_mark()
+        ) from None
+    finally:
+        loader.dispose()
+    return node
+
+
 def _syntax(error: yaml.MarkedYAMLError) -> Fault:
     problem = (error.problem or "text that is not YAML").removeprefix("found ")
     place = error.problem_mark or error.context_mark
@@ -121,17 +133,20 @@ class _Reader:
         self._nodes = 0
 
     def value(self, node: yaml.Node, path: KeyPath) -> object:
-        self._nodes += 1
-        if self._nodes > MOST_NODES or len(path) > DEEPEST:  # an alias may contain itself
-            raise yaml.MarkedYAMLError(
-                problem="aliases that unfold without end", problem_mark=node.start_mark
-            )
+        self._count(node, path)
         self.values[path] = _mark(node)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*path, place)) for place, item in enumerate(node.value)]
         return self._scalar(node, path)
+
+    def _count(self, node: yaml.Node, path: KeyPath) -> None:
+        self._nodes += 1
+        if self._nodes > MOST_NODES or len(path) > DEEPEST:  # an alias may contain itself
+            raise yaml.MarkedYAMLError(
+                problem="aliases that unfold without end", problem_mark=node.start_mark
+            )
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, object]:
         result: dict[str, object] = {}
@@ -150,13 +165,22 @@ class _Reader:
                 )  # fmt: skip
                 continue
             seen[key] = self.keys[*path, key] = _mark(key_node)
+            self._forget((*path, key))
             result[key] = self.value(value_node, (*path, key))
         return result
+
+    def _forget(self, path: KeyPath) -> None:
+        """What was merged is overridden here: none of its variables stands in the result."""
+        if path in self.values:
+            old = [one for one in self.variables if one[: len(path)] == path]
+            for one in old:
+                del self.variables[one]
 
     def _merge(self, node: yaml.Node, path: KeyPath, result: dict[str, object]) -> None:
         """Take over the keys of `<<: *anchor`, or of a list of them."""
         sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
         for source in reversed(sources):
+            self._count(source, path)
             if isinstance(source, yaml.MappingNode):
                 result |= self._mapping(source, path)
             else:
@@ -164,7 +188,7 @@ class _Reader:
 
     def _key(self, node: yaml.Node, path: KeyPath) -> str | None:
         if isinstance(node, yaml.ScalarNode) and node.tag == _TAG + "str":
-            return str(node.value)
+            return self._whole_text(node, str(node.value), path)
         found = f"the key {node.value}" if isinstance(node, yaml.ScalarNode) else "a nested key"
         self._fault(path, node, found, "a key that is text", "put it in quotes")
         return None
@@ -178,16 +202,36 @@ class _Reader:
                 return None
             case "bool":
                 return text.lower() == "true"
-            case "int":
-                plain = text.lstrip("+-")
-                return int(text, {"0o": 8, "0x": 16}.get(plain[:2], 10))
-            case "float":
-                return float(text)
+            case "int" | "float" as kind:
+                return self._number(node, text, path, kind)
             case tag:
                 self._fault(path, node, f"the tag {tag}", "a value without a tag")
                 return None
 
-    def _replaced(self, node: yaml.Node, text: str, path: KeyPath) -> str:
+    def _number(
+        self, node: yaml.Node, text: str, path: KeyPath, kind: Literal["int", "float"]
+    ) -> float | None:
+        try:
+            number = (
+                float(text) if kind == "float" else int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+            )
+        except ValueError:  # thousands of digits, or a tag that does not fit
+            number = inf
+        if not (-(2**63) <= number < 2**64 if kind == "int" else isfinite(number)):
+            found, hint = "a number beyond all bounds", "put it in quotes if it is text"
+            self._fault(path, node, found, "a number of at most 64 bits", hint)
+            return None
+        return number
+
+    def _whole_text(self, node: yaml.Node, text: str, path: KeyPath) -> str | None:
+        """The text, unless it holds what can neither be written nor sent."""
+        if not any("\ud800" <= letter <= "\udfff" for letter in text):
+            return text
+        found = "half a character (a lone surrogate)"
+        self._fault(path, node, found, "text that can be written as UTF-8")
+        return None
+
+    def _replaced(self, node: yaml.Node, text: str, path: KeyPath) -> str | None:
         def one(match: re.Match[str]) -> str:
             name, default = match[1], match[2]
             value = self._environ.get(name)
@@ -200,10 +244,10 @@ class _Reader:
                 )  # fmt: skip
             return value or ""
 
-        if "${" not in text:
-            return text
-        self.variables[path] = text
-        return _VARIABLE.sub(one, text)
+        if "${" in text:
+            self.variables[path] = text
+            text = _VARIABLE.sub(one, text)
+        return self._whole_text(node, text, path)
 
     def _fault(
         self, path: KeyPath, node: yaml.Node, found: str, expected: str, hint: str = ""

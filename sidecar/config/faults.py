@@ -4,21 +4,16 @@ A fault names its place as a path of keys; the position in the file is added by 
 the file. Nothing that looks like a secret is ever put into words here.
 """
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sidecar.config.credentials import may_be_secret
 from sidecar.policy.routing import nearest
 
 KeyPath = tuple[str | int, ...]
 
 LONGEST_SHOWN = 60
-SECRET_SHAPES = re.compile(
-    r"^[Bb]earer\s|^(sk|pk|rk|gsk|xai|hf|ghp|key|tok)[-_]|^eyJ|^AIza|^AKIA"
-    r"|://[^/@\s]+@|(?i:[?&][^=&\s]*(key|token|secret)[^=&\s]*=)"
-    r"|(?=[A-Za-z0-9_\-]*\d)(?=[A-Za-z0-9_\-]*[A-Za-z])[A-Za-z0-9_\-]{24,}"
-)
 
 
 class Severity(StrEnum):
@@ -127,7 +122,7 @@ def shown(value: object, path: KeyPath = ()) -> str:
             return str(value).lower()
         case str() if "auth" in path:
             return "a literal (not shown)"
-        case str() if SECRET_SHAPES.search(value):
+        case str() if may_be_secret(value):
             return "a text that looks like a secret (not shown)"
         case str():
             return repr(value if len(value) <= LONGEST_SHOWN else value[:LONGEST_SHOWN] + "…")

@@ -4,17 +4,19 @@ Raises ConfigError with every fault. Watches nothing and keeps nothing; who relo
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from sidecar.config import document, reading, resolve
 from sidecar.config.backends import Surroundings
 from sidecar.config.document import Document
 from sidecar.config.faults import ConfigError, Fault, Severity
+from sidecar.config.reading import Bundle
 from sidecar.config.schema import Configuration
-from sidecar.config.snapshot import Listener, Snapshot
+from sidecar.config.snapshot import Doors, Snapshot
 
 _BOUND_ALONE = Fault(
     (),
@@ -35,28 +37,44 @@ class Loaded:
     directories: tuple[Path, ...]
     configuration: Configuration
     document: Document
+    bundle: Bundle  # what was read
 
 
 def load(path: str, environ: Mapping[str, str], *, local_only: bool = False) -> Loaded:
     """Load a file with its secrets and certificates; raises ConfigError."""
 
-    def references(content: bytes) -> Iterator[str]:
-        # a file that is broken refers to nothing; it is parsed again below, with all faults
+    @cache  # the text is parsed once, however often it is read
+    def parse(content: bytes) -> Document | ConfigError:
         try:
-            return _references(_parse(content, environ, path).data)
-        except ConfigError:
-            return iter(())
+            return _parse(content, environ, path)
+        except ConfigError as error:
+            return error
+
+    def references(content: bytes) -> Iterable[str]:
+        found = parse(content)
+        return () if isinstance(found, ConfigError) else _references(found.data)
 
     bundle = reading.read(path, references)
     if isinstance(bundle.text, str):
         raise ConfigError(path, [Fault((), bundle.text, "a configuration file")])
-    parsed = _parse(bundle.text, environ, path)
+    parsed = parse(bundle.text)
+    if isinstance(parsed, ConfigError):
+        raise parsed
     found = resolve.resolve(
         parsed, Surroundings(environ, bundle.files), source=path, local_only=local_only
     )
     warnings = (*found.warnings, _BOUND_ALONE) if _is_bound_alone(path) else found.warnings
     folders = tuple(Path(folder) for folder in sorted(bundle.folders))
-    return Loaded(found.snapshot, warnings, path, folders, found.configuration, parsed)
+    return Loaded(found.snapshot, warnings, path, folders, found.configuration, parsed, bundle)
+
+
+def is_unchanged(loaded: Loaded) -> bool:
+    """Whether loading once more would read the same; costs a reading and no parsing.
+
+    The variables of the environment are taken to be what they were.
+    """
+    before = loaded.bundle
+    return not before.folders or reading.read(loaded.source, lambda _: before.files) == before
 
 
 def load_mapping(
@@ -69,11 +87,12 @@ def load_mapping(
     """Load plain data, which refers to no files; raises ConfigError."""
     parsed = Document(data)
     found = resolve.resolve(parsed, Surroundings(environ, {}), source=source, local_only=local_only)
-    return Loaded(found.snapshot, found.warnings, source, (), found.configuration, parsed)
+    nothing = Bundle(b"")
+    return Loaded(found.snapshot, found.warnings, source, (), found.configuration, parsed, nothing)
 
 
-def doors(path: str | None, environ: Mapping[str, str]) -> tuple[Listener, Listener, str]:
-    """Where to listen (data, admin, control socket) even if the rest of a file is broken."""
+def doors(path: str | None, environ: Mapping[str, str]) -> Doors:
+    """Where to listen, even if the rest of a file is broken."""
     parsed = Document({})
     if path is not None:
         text = reading.read(path, lambda _: ()).text
@@ -91,17 +110,23 @@ def _parse(content: bytes, environ: Mapping[str, str], source: str) -> Document:
     return document.parse(text, environ, source)
 
 
-def _references(data: object) -> Iterator[str]:
-    """The files that a configuration refers to: `{file: PATH}` and `ca: PATH`, wherever it is."""
-    if isinstance(data, Mapping):
-        for name, value in data.items():
-            if name in ("file", "ca") and isinstance(value, str):
+def _references(data: Mapping[str, object]) -> Iterator[str]:
+    """The files that a configuration refers to: `ca: PATH`, and `{file: PATH}` below `auth`."""
+    backends = data.get("backends")
+    for backend in backends.values() if isinstance(backends, dict) else ():
+        if isinstance(backend, dict):
+            if isinstance(ca := backend.get("ca"), str):
+                yield ca
+            yield from _secret_files(backend.get("auth"))
+
+
+def _secret_files(auth: object) -> Iterator[str]:
+    if isinstance(auth, dict):
+        for name, value in auth.items():
+            if name == "file" and isinstance(value, str):
                 yield value
             else:
-                yield from _references(value)
-    elif isinstance(data, list):
-        for value in data:
-            yield from _references(value)
+                yield from _secret_files(value)
 
 
 def _is_bound_alone(path: str) -> bool:

@@ -18,13 +18,12 @@ from sidecar.config.document import Document
 from sidecar.config.faults import ConfigError, Fault, KeyPath, Report, Severity, in_order, shown
 from sidecar.config.routes import Backends, resolve_routes
 from sidecar.config.schema import Configuration, ControlSection, DataSection, ListenersSection
-from sidecar.config.snapshot import Backend, Drain, Listener, Log, Snapshot
+from sidecar.config.snapshot import Backend, Doors, Drain, Listener, Log, Snapshot
 from sidecar.policy.budget import BudgetSettings
-from sidecar.policy.routing import Timeouts
 from sidecar.wire import json
 from sidecar.wire.contract import RequestLimits
 
-_LONGEST_SOCKET = 103  # bytes that every system takes; Linux takes 107
+LONGEST_SOCKET_PATH = 103  # bytes that every system takes; Linux takes 107
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,6 @@ def resolve(
         ),
         backends={name: backend for name, backend in backends.items() if backend is not None},
         routes=table,
-        default_timeouts=Timeouts(**configuration.defaults.timeouts.model_dump()),
         limits=RequestLimits(**configuration.limits.model_dump()),
         retry_budget=BudgetSettings(
             configuration.retry_budget.share, configuration.retry_budget.floor
@@ -86,14 +84,14 @@ def resolve(
     return Resolved(snapshot, configuration, located)
 
 
-def doors(document: Document, environ: Mapping[str, str]) -> tuple[Listener, Listener, str]:
-    """Where to listen (data, admin, control socket), as far as a broken configuration tells it."""
+def doors(document: Document, environ: Mapping[str, str]) -> Doors:
+    """Where to listen, as far as a broken configuration tells it."""
     listeners, report = complaints.check(document.data).configuration.listeners, Report()
     data, admin = _listeners(listeners, report)
     if report.broken:
         listeners = ListenersSection()
         data, admin = _listeners(listeners, report)
-    return data, admin, control_socket(listeners, environ)
+    return Doors(data, admin, control_socket(listeners, environ))
 
 
 def control_socket(listeners: ListenersSection, environ: Mapping[str, str]) -> str:
@@ -156,11 +154,11 @@ def _check_open(data: DataSection, listener: Listener, report: Report) -> None:
 
 
 def _check_socket(control: ControlSection, report: Report) -> None:
-    if len(os.fsencode(control.socket)) > _LONGEST_SOCKET:
-        report.error(
-            ("listeners", "control", "socket"), "a very long path",
-            f"a path of at most {_LONGEST_SOCKET} bytes",
-        )  # fmt: skip
+    path: KeyPath = ("listeners", "control", "socket")
+    if "\0" in control.socket:
+        report.error(path, "a null character", "a path")
+    elif len(os.fsencode(control.socket)) > LONGEST_SOCKET_PATH:
+        report.error(path, "a very long path", f"a path of at most {LONGEST_SOCKET_PATH} bytes")
 
 
 def _check_backends(backends: Backends, barred: set[str], report: Report) -> None:

@@ -60,8 +60,9 @@ class Quirks:
 class Backend:
     """One configured target: address, dialect, credential.
 
-    `fingerprint` identifies the runtime state that belongs to it: it changes when the backend is
-    no longer the same target (address, dialect, reference of the credential).
+    `fingerprint` identifies the runtime state that belongs to it. It changes when the backend is no
+    longer the same target, that is with the dialect, the base URL, the path quirk, the place and
+    reference of the credential (not its value), the text of the authorities and the proxy.
     """
 
     name: str
@@ -89,6 +90,15 @@ class Listener:
     addresses: tuple[str, ...]
     port: int
     origins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Where to listen: for applications, for probes and metrics, and for changes of state."""
+
+    data: Listener
+    admin: Listener
+    control_socket: str  # path
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +131,6 @@ class Snapshot:
     drain: Drain
     backends: Mapping[str, Backend]
     routes: RouteTable
-    default_timeouts: Timeouts
     limits: RequestLimits
     retry_budget: BudgetSettings
     model_label: bool

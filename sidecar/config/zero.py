@@ -14,7 +14,7 @@ from sidecar.config.presets import PRESETS
 from sidecar.config.schema import AdminSection, DataSection
 from sidecar.dialects import DIALECTS
 
-LOCAL_OLLAMA = "http://127.0.0.1:11434"
+LOCAL_OLLAMA = "http://localhost:11434"
 SOURCE = "the environment"
 
 # preset, variables of the key (the first that is set counts), of the address and of the model
@@ -23,7 +23,8 @@ _VENDORS = (
     ("qwen", ("QWEN_API_KEY", "DASHSCOPE_API_KEY"), "QWEN_BASE_URL", "QWEN_MODEL"),
     ("mistral", ("MISTRAL_API_KEY",), None, None),
 )
-_UNSPOKEN = (("ANTHROPIC_API_KEY", "Anthropic"),)
+# services whose dialect is not spoken yet: variables of the key and of the address, and a name
+_UNSPOKEN = (("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "Anthropic"),)
 _CUSTOM = re.compile(r"CUSTOM_BACKEND_(\d{1,3})_([A-Z_]+)")
 _CUSTOM_PARTS = ("API_URL", "API_KEY", "MODEL", "REQUEST_TIMEOUT")
 
@@ -68,7 +69,7 @@ def discover(
     look.vendors()
     look.custom()
     look.backend_url()
-    unspoken = tuple(name for variable, name in _UNSPOKEN if look.get(variable))
+    unspoken = tuple(name for key, url, name in _UNSPOKEN if look.is_elsewhere(key, url))
     echo = allow_echo and not look.backends
     if echo:
         look.backends["echo"] = {"preset": "echo"}
@@ -124,6 +125,17 @@ class _Look:
         model = models[0] if models else None
         self._add("ollama", source, {"preset": "ollama", "base_url": url, "model": model})
 
+    def is_elsewhere(self, key: str, url_variable: str) -> bool:
+        """Whether a service has a key, and its address is not one of ours."""
+        written = self.get(url_variable)
+        return bool(self.get(key)) and not (written and self._is_ours(url_variable, written))
+
+    def _is_ours(self, variable: str, written: str) -> bool:
+        try:
+            return self._is_own(variable, written)
+        except ValueError:  # what is not an address is not ours either
+            return False
+
     def vendors(self) -> None:
         for preset, keys, url_variable, model_variable in _VENDORS:
             url = None
@@ -131,6 +143,9 @@ class _Look:
                 url = self._url(url_variable)
                 if url is None:
                     continue
+                if not base_url.has_path(self.get(url_variable)):
+                    url += "/v1"
+                    self.notes.append(f"{url_variable} has no path: {url} is asked.")
             key = next((one for one in keys if self.get(one)), None)
             if key is None:
                 if url is not None:
@@ -259,6 +274,7 @@ def ollama_url(written: str) -> str:
     """OLLAMA_HOST (host, host:port or URL) as a base URL, read as Ollama's own client reads it."""
     scheme, _, rest = written.rpartition("://")
     host, _, path = rest.partition("/")
+    path = re.sub(r"(^|/)(v1|api)(/.*)?$", "", path)  # of an endpoint, not of the server
     if host.count(":") > 1 and not host.startswith("["):
         host = f"[{host}]"  # an IPv6 address
     if host.startswith(":") or not host:

@@ -13,13 +13,13 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from watchfiles import awatch
 
 from sidecar.config.faults import ConfigError
-from sidecar.config.load import Loaded
-from sidecar.config.snapshot import Listener, Snapshot
+from sidecar.config.load import Loaded, is_unchanged
+from sidecar.config.snapshot import Doors, Snapshot
 from sidecar.runtime.current import Current
 from sidecar.runtime.store import BackendKey, RuntimeStore
 from sidecar.telemetry.instruments import Instruments
@@ -53,19 +53,6 @@ class Reload:
     restart_needed: tuple[str, ...] = ()
 
 
-class Doors(Protocol):
-    """Whatever says where to listen."""
-
-    @property
-    def data(self) -> Listener: ...
-
-    @property
-    def admin(self) -> Listener: ...
-
-    @property
-    def control_socket(self) -> str: ...
-
-
 class Addresses(NamedTuple):
     """Where to listen, in words; only a start applies these settings."""
 
@@ -74,7 +61,7 @@ class Addresses(NamedTuple):
     control: str
 
     @classmethod
-    def of(cls, doors: Doors) -> "Addresses":
+    def of(cls, doors: Doors | Snapshot) -> "Addresses":
         """Where a snapshot, or what stands in for one, wants to listen."""
         data, admin = (
             f"{', '.join(one.addresses)} port {one.port}" for one in (doors.data, doors.admin)
@@ -101,6 +88,7 @@ class Reloader:
         self._instruments, self._swapped = instruments, swapped
         self._one_at_a_time = asyncio.Lock()
         self._told = ""  # the faults that were logged last
+        self._loaded: Loaded | None = None  # what is in force
         self.bound: Addresses | None = None  # set once, when the listeners are bound
         self.directories: frozenset[str] = frozenset()  # where changes would show
 
@@ -113,6 +101,7 @@ class Reloader:
         """Serve a configuration that has been read, if it differs from the one in force."""
         snapshot, before = loaded.snapshot, self._current.get()
         self._told = ""
+        self._loaded = loaded
         self.directories = frozenset(map(str, loaded.directories))
         self._current.warnings = tuple(one.render(loaded.source) for one in loaded.warnings)
         self._instruments.metrics.reload_successful.set(1)
@@ -171,10 +160,15 @@ class Reloader:
             ticks = count()
             async for changed in changes:
                 # the first tick reads what changed while no watch was set
-                if next(ticks) % TICKS_TO_REREAD == 0 or changed:
+                if changed or (next(ticks) % TICKS_TO_REREAD == 0 and await self._has_changed()):
                     await self._reload()
                 if self.directories != directories or _identities(directories) != watched:
                     return
+
+    async def _has_changed(self) -> bool:
+        """Whether the files differ from those in force; much cheaper than to load them."""
+        loaded = self._loaded
+        return loaded is None or not await asyncio.to_thread(is_unchanged, loaded)
 
     async def _reload(self) -> Reload:
         async with self._one_at_a_time:

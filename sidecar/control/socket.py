@@ -13,12 +13,11 @@ from pathlib import Path
 
 from aiohttp import web
 
+from sidecar.config.resolve import LONGEST_SOCKET_PATH
 from sidecar.control.reload import Reload, Result
 from sidecar.runtime.report import Report
 from sidecar.telemetry.redact import Redactor
 from sidecar.wire import json
-
-_LONGEST = 103  # bytes of a path that every system takes; Linux takes 107
 
 
 class ControlSocketError(Exception):
@@ -78,9 +77,9 @@ class ControlSocket:
 
 def bind(path: Path) -> socket.socket:
     """A listening socket that only this user can open; a stale file is replaced."""
-    if len(os.fsencode(path)) > _LONGEST:
+    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
         raise ControlSocketError(
-            f"The path of the control socket is longer than {_LONGEST} bytes: {path}. Give a "
+            f"The path of the control socket is longer than {LONGEST_SOCKET_PATH} bytes: {path}. Give a "
             "shorter one as `listeners.control.socket`."
         )
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

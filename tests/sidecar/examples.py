@@ -59,7 +59,6 @@ def snapshot(backends: Sequence[Backend], routes: Sequence[Route] = (), **change
         "drain": Drain(),
         "backends": by_name,
         "routes": RouteTable(routes),
-        "default_timeouts": TIMEOUTS,
         "limits": RequestLimits(10_000_000, 1000, 5_000_000, 65_536),
         "retry_budget": BudgetSettings(0.2, 10),
         "model_label": False,

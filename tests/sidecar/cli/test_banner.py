@@ -5,7 +5,7 @@ from sidecar.config.load import load_mapping
 from sidecar.config.snapshot import Snapshot
 from sidecar.config.zero import discover
 
-HERE = "http://127.0.0.1:11434"
+HERE = "http://localhost:11434"
 
 
 def zero(environ: dict[str, str], ollamas: dict[str, tuple[str, ...]] | None = None) -> str:
@@ -31,7 +31,7 @@ def test_what_was_found_and_where_to_point_clients() -> None:
     text = zero({"OPENAI_API_KEY": "sk-hush", "ANTHROPIC_API_KEY": "sk-ant"}, {HERE: ("l3",)})
     for part in (
         "listens on http://127.0.0.1:14400",
-        "ollama  http://127.0.0.1:11434     l3",
+        "ollama  http://localhost:11434     l3",
         "https://api.openai.com/v1  gpt-6-luna     OPENAI_API_KEY",
         "Remote services that may now receive prompts: api.openai.com\n",
         "--local-only",

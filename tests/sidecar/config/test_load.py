@@ -2,11 +2,14 @@
 
 import os
 import threading
+from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 
 import pytest
 
-from sidecar.config import load, reading
+from sidecar.config import document, load, reading
+from sidecar.config.document import Document, parse
 from sidecar.config.faults import ConfigError
 from sidecar.config.load import Loaded
 from sidecar.config.snapshot import Credential
@@ -134,6 +137,73 @@ def test_secrets_elsewhere_are_read_and_watched(tmp_path: Path) -> None:
         assert loaded.directories == (tmp_path / "conf", tmp_path / "keys")
 
 
+def test_a_folder_below_is_watched_too(tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "k").write_text("near")
+    (tmp_path / "f.yaml").write_text(small(key="keys/k"))
+    loaded = load.load(str(tmp_path / "f.yaml"), {})
+    assert secret_of(loaded) == "near"
+    assert loaded.directories == (tmp_path, tmp_path / "keys")
+
+
+def test_only_references_are_read(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    for name in ("ca", "f"):
+        (tmp_path / "other" / name).write_text("x")
+    text = small().replace("model: m", "models: {ca: other/ca, file: other/f}")
+    (tmp_path / "key").write_text("k")
+    (tmp_path / "f.yaml").write_text(text)
+    loaded = load.load(str(tmp_path / "f.yaml"), {})
+    assert loaded.directories == (tmp_path,)
+    assert list(loaded.bundle.files) == ["key"]
+
+
+@pytest.mark.parametrize(
+    "auth",
+    ["bearer: {file: k}", "header: {name: x-a, value: {file: k}}", "forward: {else: {file: k}}"],
+)
+def test_references_stand_at_any_depth_of_auth(tmp_path: Path, auth: str) -> None:
+    (tmp_path / "k").write_text("deep")
+    (tmp_path / "f.yaml").write_text(small().replace("bearer: {file: key}", auth))
+    assert load.load(str(tmp_path / "f.yaml"), {}).snapshot.secrets == ("deep",)
+
+
+def test_a_load_parses_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+
+    def counting(text: str, environ: Mapping[str, str], source: str) -> Document:
+        parsed.append(text)
+        return parse(text, environ, source)
+
+    monkeypatch.setattr(document, "parse", counting)
+    mount(tmp_path, "g1")
+    load.load(str(tmp_path / "config.yaml"), {})
+    (tmp_path / "bad.yaml").write_text("a: 1\na: 2")
+    with pytest.raises(ConfigError):
+        load.load(str(tmp_path / "bad.yaml"), {})
+    assert len(parsed) == 2
+
+
+def test_what_is_unchanged_need_not_be_loaded_again(tmp_path: Path) -> None:
+    mount(tmp_path, "g1")
+    loaded = load.load(str(tmp_path / "config.yaml"), {})
+    assert load.is_unchanged(loaded)
+    assert "g1" not in repr(loaded.bundle)
+    mount(tmp_path, "g2")
+    assert not load.is_unchanged(loaded)
+    loaded = load.load(str(tmp_path / "config.yaml"), {})
+    assert load.is_unchanged(loaded)
+    (tmp_path / "..g2" / "key").write_text("other")
+    assert not load.is_unchanged(loaded)
+    (tmp_path / "..g2" / "key").unlink()
+    assert not load.is_unchanged(loaded)
+
+
+def test_plain_data_never_changes() -> None:
+    data = {"backends": {"e": {"preset": "echo"}}, "routes": {"r": {"targets": [{"backend": "e"}]}}}
+    assert load.is_unchanged(load.load_mapping(data, {}, source="the environment"))
+
+
 def test_a_variable_may_name_the_file(tmp_path: Path) -> None:
     (tmp_path / "f.yaml").write_text(small(key='"${WHERE}"'))
     (tmp_path / "key").write_text("found")
@@ -169,6 +239,18 @@ def test_a_swap_in_between_reads_everything_again(tmp_path: Path) -> None:
     bundle = reading.read(str(tmp_path / "config.yaml"), references)
     assert bundle.text == small("g2").encode()
     assert bundle.files == {"key": b"g2"}
+
+
+def test_a_folder_that_never_rests_is_a_fault(tmp_path: Path) -> None:
+    mount(tmp_path, "g0")
+    numbers = count(1)
+
+    def references(_: bytes) -> list[str]:
+        mount(tmp_path, f"g{next(numbers)}")
+        return ["key"]
+
+    bundle = reading.read(str(tmp_path / "config.yaml"), references)
+    assert bundle.text == "a folder that changes faster than it can be read"
 
 
 def test_generations_never_mix(tmp_path: Path) -> None:
@@ -215,7 +297,7 @@ def test_a_broken_file_may_still_say_where_to_listen(
 ) -> None:
     (tmp_path / "f.yaml").write_text(text)
     environ = {"XDG_RUNTIME_DIR": "/run"}
-    data, admin, socket = load.doors(str(tmp_path / "f.yaml"), environ)
-    assert (data.port, admin.port) == ports
-    assert data.addresses == ("127.0.0.1", "::1")
-    assert socket == f"/run/llm-sidecar/{ports[0]}.sock"
+    doors = load.doors(str(tmp_path / "f.yaml"), environ)
+    assert (doors.data.port, doors.admin.port) == ports
+    assert doors.data.addresses == ("127.0.0.1", "::1")
+    assert doors.control_socket == f"/run/llm-sidecar/{ports[0]}.sock"

@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from sidecar.config.load import load
 from sidecar.config.printing import as_yaml
@@ -22,6 +25,31 @@ routes:
   rest: {models: [], default: true, targets: [{backend: odd, model: big, first_token: 1s}]}
 """
 ENVIRON = {"HOST": "10.9.8.7", "AZURE_KEY": "azure-secret", "TEAM": "team-secret"}
+
+
+def printed(tmp_path: Path, text: str) -> Any:
+    (tmp_path / "f.yaml").write_text(text)
+    return yaml.safe_load(as_yaml(load(str(tmp_path / "f.yaml"), ENVIRON)))["backends"]
+
+
+def test_what_a_merge_overrides_is_not_printed(tmp_path: Path) -> None:
+    found = printed(
+        tmp_path,
+        """\
+backends:
+  a: &a {dialect: openai, base_url: "${U:-http://10.0.0.1/v1}", quirks: {set: {x: "${HOST}"}}}
+  b: {<<: *a, base_url: http://127.0.0.1:9/v1, quirks: {set: {x: 3}, header: {y: "${TEAM}"}}}
+  c: {<<: [{quirks: {drop: [q]}}, *a]}
+  d: {<<: *a}
+routes: {r: {targets: [{backend: a}]}}
+""",
+    )
+    assert found["a"]["base_url"] == found["d"]["base_url"] == "${U:-http://10.0.0.1/v1}"
+    assert found["b"]["base_url"] == "http://127.0.0.1:9/v1"
+    assert found["b"]["quirks"]["set"] == {"x": 3}
+    assert found["b"]["quirks"]["header"] == {"y": "${TEAM}"}
+    assert "set" not in found["c"]["quirks"]
+    assert found["d"]["quirks"]["set"] == {"x": "${HOST}"}
 
 
 def test_it_loads_again_and_means_the_same(tmp_path: Path) -> None:

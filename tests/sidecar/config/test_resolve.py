@@ -115,6 +115,11 @@ def target(*names: str) -> list[dict[str, str]]:
         (one(ca="gone"), ["backends.a.ca: found 'gone': no such file"]),
         (one(ca="junk.pem"), ["junk.pem, which holds no certificate"]),
         (one(quirks={"header": {"Authorization": "x"}}), ["credentials belong in auth"]),
+        (one(quirks={"header": {"x-auth-token": "x"}}), ["found the header x-auth-token"]),
+        (one(quirks={"header": {"X-Goog-Api-Key": "x"}}), ["credentials belong in auth"]),
+        (one(quirks={"header": {"x-client-secret": "x"}}), ["credentials belong in auth"]),
+        (one(quirks={"header": {"x-team": "Bearer zzz"}}), ["the header x-team, which"]),
+        (one(quirks={"query": {"api_key": "x"}}), ["found the parameter api_key"]),
         (config({"a": {"preset": "azure-openai", "base_url": "https://x.example",
                        "auth": {"bearer": {"env": "KEY"}}}}), ["no deployment"]),
         (config({"a": {"preset": "groq"}}), ["found GROQ_API_KEY, which is not set"]),
@@ -310,6 +315,8 @@ def test_the_revision_changes_with_all_that_went_in() -> None:
 
 def test_the_fingerprint_is_the_target_and_not_its_settings() -> None:
     before = the_backend(auth={"bearer": {"env": "KEY"}}).fingerprint
+    same = the_backend(auth={"bearer": {"env": "KEY"}}, quirks={"header": {"x-cache-key": "team"}})
+    assert same.fingerprint == before
     assert the_backend(auth={"bearer": {"env": "KEY"}}, model="m").fingerprint == before
     assert the_backend(auth={"bearer": {"env": "OTHER"}}).fingerprint != before
     assert the_backend(base_url="http://10.0.0.1:2/v1").fingerprint != before

@@ -8,7 +8,7 @@ from sidecar.config.load import Loaded, load_mapping
 from sidecar.config.snapshot import Credential
 from sidecar.config.zero import Discovery, discover, ollama_addresses, ollama_url
 
-HERE = "http://127.0.0.1:11434"
+HERE = "http://localhost:11434"
 
 
 def look(environ: dict[str, str], ollamas: Any = None, **options: Any) -> Discovery:
