@@ -79,8 +79,8 @@ def bind(path: Path) -> socket.socket:
     """A listening socket that only this user can open; a stale file is replaced."""
     if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
         raise ControlSocketError(
-            f"The path of the control socket is longer than {LONGEST_SOCKET_PATH} bytes: {path}. Give a "
-            "shorter one as `listeners.control.socket`."
+            f"The path of the control socket is longer than {LONGEST_SOCKET_PATH} bytes: {path}. "
+            "Give a shorter one as `listeners.control.socket`."
         )
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
