@@ -111,7 +111,8 @@ class Sidecar:
     """`async with Sidecar(tmp_path, config) as sidecar:`: started, ready, stopped at the end.
 
     `config` is a mapping (listeners, control socket and log format are added), or the text of a
-    file, or None for no file. `ready=False` does not wait for /readyz.
+    file, or None for no file. `ready=False` does not wait for /readyz; `ports`
+    are free ones unless they are given.
     """
 
     def __init__(
@@ -122,11 +123,10 @@ class Sidecar:
         env: Mapping[str, str] | None = None,
         args: tuple[str, ...] = (),
         ready: bool = True,
+        ports: tuple[int, int] | None = None,
     ) -> None:
         self.folder = folder
-        # without a file nothing says where to listen but the defaults
-        ports = (free_port(), free_port()) if config is not None else DEFAULT_PORTS
-        self.data_port, self.admin_port = ports
+        self.data_port, self.admin_port = ports or (free_port(), free_port())
         self.base_url = f"http://127.0.0.1:{self.data_port}"
         self.admin_url = f"http://127.0.0.1:{self.admin_port}"
         self.file = folder / "sidecar.yaml"

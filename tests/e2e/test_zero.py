@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,11 @@ from tests.fakes.backend import Backend
 
 OWN = f"http://localhost:{DEFAULT_PORTS[0]}"
 OLLAMA_PORT = 11434
+
+
+def zero(folder: Path, **settings: Any) -> Sidecar:
+    """A sidecar without a file: nothing says where to listen but the defaults."""
+    return Sidecar(folder, None, ports=DEFAULT_PORTS, **settings)
 
 
 def names(listed: object, key: str) -> set[str]:
@@ -42,7 +48,7 @@ async def backend() -> AsyncIterator[Backend]:
 
 
 async def test_nothing_found_is_the_echo_and_everything_says_so(tmp_path: Path) -> None:
-    async with Sidecar(tmp_path, None, args=("--echo",)) as sidecar:
+    async with zero(tmp_path, args=("--echo",)) as sidecar:
         for stream in (False, True):
             got = await sidecar.ask(chat("auto", stream=stream))
             assert (got.status, got.is_stream) == (200, stream)
@@ -57,14 +63,14 @@ async def test_nothing_found_is_the_echo_and_everything_says_so(tmp_path: Path) 
 
 
 async def test_without_a_terminal_nobody_asked_for_the_echo(tmp_path: Path) -> None:
-    async with Sidecar(tmp_path, None, ready=False) as sidecar:
+    async with zero(tmp_path, ready=False) as sidecar:
         assert await sidecar.exit_code() == 78
         for word in ("OPENAI_API_KEY", "--config", "--echo"):
             assert word in sidecar.output
 
 
 async def test_a_degraded_start_never_echoes(tmp_path: Path) -> None:
-    async with Sidecar(tmp_path, None, args=("--start", "degraded", "--echo")) as sidecar:
+    async with zero(tmp_path, args=("--start", "degraded", "--echo")) as sidecar:
         got = await sidecar.ask(chat("auto"))
         assert (got.status, got.code) == (503, "not_configured")
 
@@ -80,7 +86,7 @@ async def test_ollama_goes_first_and_who_lists_the_model_before_it(
             "OPENAI_MODEL": "small",
             "ANTHROPIC_API_KEY": "sk-ant-0123456789",
         }
-        async with Sidecar(tmp_path, None, env=env) as sidecar:
+        async with zero(tmp_path, env=env) as sidecar:
 
             async def knows_both() -> bool:
                 ids = names((await sidecar.get("/v1/models")).json["data"], "id")
@@ -109,7 +115,7 @@ async def test_the_lines_of_the_banner_lead_nowhere_when_they_come_back(
         "CUSTOM_BACKEND_1_MODEL": "small",
         "CUSTOM_BACKEND_1_REQUEST_TIMEOUT": "20000",
     }
-    async with Sidecar(tmp_path, None, env=env) as sidecar:
+    async with zero(tmp_path, env=env) as sidecar:
         assert (await sidecar.ask(chat("auto"))).text == text_of("p")
         assert backend.requests[0].model == "small"
         assert backend.requests[0].header("authorization") == "Bearer key-0123456789"
@@ -125,7 +131,7 @@ async def test_a_full_completions_address_is_trimmed_and_said(
         "BACKEND_KEY": "key-0123456789",
         "BACKEND_TIMEOUT_SECS": "20",
     }
-    async with Sidecar(tmp_path, None, env=env) as sidecar:
+    async with zero(tmp_path, env=env) as sidecar:
         assert (await sidecar.ask(chat("big"))).text == text_of("p")
         assert backend.requests[0].path == "/v1/chat/completions"
         assert "BACKEND_URL" in sidecar.output
@@ -136,7 +142,7 @@ async def test_local_only_leaves_remote_services_out(tmp_path: Path, backend: Ba
         "OPENAI_API_KEY": "sk-openai-0123456789",  # its address is public
         "BACKEND_URL": backend.base_url,
     }
-    async with Sidecar(tmp_path, None, env=env, args=("--local-only",)) as sidecar:
+    async with zero(tmp_path, env=env, args=("--local-only",)) as sidecar:
         assert (await sidecar.ask(chat("big"))).text == text_of("p")
         assert "openai" not in names((await sidecar.admin("/status")).json["backends"], "name")
         assert "Prompts stay on this machine and on private addresses" in sidecar.output
