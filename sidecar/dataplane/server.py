@@ -31,6 +31,12 @@ from sidecar.wire.contract import Dialect, ModelEntry, Operation, RequestFacts
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _MODELS = "/v1/models"
 _OWNER = "llm-sidecar"
+# what clients of a dialect ask for first, so that they are told why it is not there
+_UNSPOKEN = (
+    ("/v1/messages", "Anthropic's dialect"),
+    ("/v1/responses", "OpenAI's Responses dialect"),
+    ("/api/", "Ollama's dialect"),
+)
 COME_BACK = 5.0  # seconds after which a client may ask a sidecar without configuration again
 
 
@@ -233,6 +239,17 @@ class DataServer:
         climbs = ".." in http.path.split("/")  # it would leave the backend's own path
         if http.path.startswith("/v1/") and snapshot.routes.relay is not None and not climbs:
             return
+        unspoken = next((name for path, name in _UNSPOKEN if http.path.startswith(path)), None)
+        if unspoken is not None:
+            raise RequestRefused(
+                Problem(
+                    ProblemKind.BAD_REQUEST,
+                    f"{http.path[:200]} belongs to {unspoken}, which is not built yet. OpenAI's "
+                    "dialect is spoken: use /v1/chat/completions.",
+                    status=404,
+                    code="unknown_path",
+                )
+            )
         known = [*self._endpoints, _MODELS, "/health"]
         close = routing.nearest(http.path, known)
         told = f"Did you mean {close[0]}?" if close else f"Known are {', '.join(known)}."
