@@ -9,19 +9,20 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, NoReturn, TextIO
 
 from sidecar import __version__
 from sidecar.app import CannotStart, serve
 from sidecar.cli import tables
 from sidecar.cli.banner import banner
-from sidecar.cli.client import NotRunning, ask
+from sidecar.cli.client import NotAllowed, NotRunning, answering, ask
 from sidecar.cli.source import Source, find, source
 from sidecar.config import load, schema
 from sidecar.config.faults import ConfigError
 from sidecar.config.load import Loaded
 from sidecar.config.printing import as_yaml
+from sidecar.config.resolve import socket_folder
 from sidecar.config.snapshot import Snapshot
 
 EX_CONFIG = 78  # as in sysexits.h
@@ -222,13 +223,13 @@ def _print_config(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    _, answer = ask(_socket(options), "GET", "/status")
+    _, answer = _ask(options, "GET", "/status")
     print(json.dumps(answer, indent=2) if options.json else tables.status(answer))
     return 0
 
 
 def _reload(options: argparse.Namespace) -> int:
-    code, answer = ask(_socket(options), "POST", "/reload")
+    code, answer = _ask(options, "POST", "/reload")
     if options.json:
         print(json.dumps(answer, indent=2))
     else:
@@ -240,10 +241,34 @@ def _reload(options: argparse.Namespace) -> int:
     return 0 if code == 200 else EX_CONFIG
 
 
-def _socket(options: argparse.Namespace) -> str:
+def _ask(options: argparse.Namespace, method: str, target: str) -> tuple[int, Mapping[str, Any]]:
+    """Ask the sidecar that runs with a configuration, or else the only one that runs at all.
+
+    The file may have changed since that sidecar started, and with it the path of the socket.
+    """
     if options.socket:
-        return str(options.socket)
-    return load.doors(find(options.config, os.environ), os.environ).control_socket
+        return ask(options.socket, method, target)
+    path = find(options.config, os.environ)
+    if path is not None:
+        try:
+            load.check_text(path, os.environ)
+        except ConfigError as error:
+            print(error, file=sys.stderr)
+    try:
+        return ask(load.doors(path, os.environ).control_socket, method, target)
+    except NotAllowed:
+        raise
+    except NotRunning as missed:
+        others = answering(socket_folder(os.environ))
+        if len(others) > 1:
+            raise NotRunning(
+                f"{missed}\nThese sidecars answer; say which you mean with --socket PATH: "
+                + ", ".join(others)
+            ) from missed
+        if not others:
+            raise
+    print(f"The configuration's own socket is not there; asking {others[0]}.", file=sys.stderr)
+    return ask(others[0], method, target)
 
 
 def _count(number: int, word: str) -> str:

@@ -40,12 +40,14 @@ _PUBLIC_HOSTS = frozenset(
 class Surroundings:
     """What a configuration refers to: variables and files, and where it will listen.
 
-    A file that could not be read is there as the sentence that says why.
+    Paths are relative to `folder`, where the configuration stands. A file that could not be read is
+    there as the sentence that says why.
     """
 
     environ: Mapping[str, str]
     files: Mapping[str, bytes | str]
     listeners: tuple[tuple[tuple[str, ...], int], ...] = ()
+    folder: str = ""
 
 
 def with_preset(backend: BackendSection) -> BackendSection:
@@ -256,8 +258,8 @@ class BackendResolver:
         if ref.env is not None:
             origin, value = f"env {ref.env}", self._around.environ.get(ref.env)
             if value is None:
-                # lower case may be the key itself, put here by mistake
-                name = ref.env if ref.env.isupper() else shown(ref.env)
+                # it may be the key itself, put here by mistake
+                name = ref.env if credentials.names_variable(ref.env) else shown(ref.env)
                 self._report.error(
                     (*path, "env"), f"{name}, which is not set", "a variable that holds the key",
                     f"export {name}=…" if name == ref.env else "",

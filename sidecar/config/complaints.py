@@ -5,7 +5,7 @@ at once.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -47,15 +47,23 @@ class Checked:
         )
 
 
-def check(data: Mapping[str, object]) -> Checked:
-    """Check data that came out of a file."""
+def check(data: Mapping[str, object], known: Collection[Fault] = ()) -> Checked:
+    """Check data that came out of a file, in which some faults are known already."""
     rest: dict[str, Any] = deepcopy(dict(data))
+    # where a key is at fault the values stay, and one that is missing beside it may be that key
+    unread = [
+        (*fault.path, "") if fault.at_key else _leave_out(rest, fault.path) for fault in known
+    ]
     faults = unbuilt(rest)
     places = [(fault, _leave_out(rest, fault.path)) for fault in faults]
-    left_out = [place for fault, place in places if not fault.at_key]
+    left_out = [*unread, *(place for fault, place in places if not fault.at_key)]
     result = schema.check(rest)
     if isinstance(result, list):
-        faults += [_fault(complaint) for complaint in result if not _follows(complaint)]
+        faults += [
+            _fault(complaint)
+            for complaint in result
+            if not _follows(complaint) and not _is_known(complaint, unread)
+        ]
     while isinstance(result, list):  # every round takes something away
         for complaint in result:
             if _follows(complaint):
@@ -99,6 +107,12 @@ def _meant(place: KeyPath) -> list[KeyPath]:
 def _follows(complaint: Mapping[str, Any]) -> bool:
     """Whether it only follows from another: a list whose items were refused is not empty."""
     return complaint["type"] == "too_short" and bool(complaint["input"])
+
+
+def _is_known(complaint: Mapping[str, Any], unread: Collection[KeyPath]) -> bool:
+    """Whether it is about a value that could not be read, or about a choice without it."""
+    location, chooses = complaint["loc"], complaint["type"] == "value_error"
+    return any(location == place or (chooses and location == place[:-1]) for place in unread)
 
 
 def _fault(complaint: Mapping[str, Any]) -> Fault:

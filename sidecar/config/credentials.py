@@ -30,6 +30,11 @@ def is_key(value: str) -> bool:
     return _KEYS.match(value) is not None
 
 
+def names_variable(name: str) -> bool:
+    """Whether this is surely the name of a variable: upper case, and no word of it is a secret."""
+    return name.isupper() and not any(may_be_secret(word) for word in name.split("_"))
+
+
 def may_be_secret(value: str) -> bool:
     """Whether a value should not be shown; rather once too often."""
     return _SECRETS.search(value) is not None

@@ -2,7 +2,8 @@
 
 YAML 1.2 core scalars only: `on`, `no` and `12:30` are text. Keys are text and stand once.
 `${NAME}` and `${NAME:-default}` in values are replaced from the environment; what stood there is
-kept for those who print. Raises ConfigError with every fault that it can still tell apart.
+kept for those who print. What is at fault goes along with the rest of the data, so that all faults
+can be told at once; only a text without any data raises ConfigError.
 """
 
 import re
@@ -13,7 +14,7 @@ from typing import Literal
 
 import yaml
 
-from sidecar.config.faults import ConfigError, Fault, KeyPath, Mark, Report
+from sidecar.config.faults import ConfigError, Fault, KeyPath, Mark
 
 MOST_NODES = 100_000  # aliases can make a small file unfold into a huge one
 DEEPEST = 50
@@ -48,6 +49,7 @@ class Document:
     keys: Mapping[KeyPath, Mark] = field(default_factory=dict)
     values: Mapping[KeyPath, Mark] = field(default_factory=dict)
     variables: Mapping[KeyPath, str] = field(default_factory=dict)  # as it stood in the file
+    faults: tuple[Fault, ...] = ()  # a value at fault is None, of a doubled key the last one counts
 
     def locate(self, faults: Iterable[Fault]) -> list[Fault]:
         """The faults with their places; what is missing is placed where it should stand."""
@@ -64,7 +66,7 @@ class Document:
 
 
 def parse(text: str, environ: Mapping[str, str], source: str) -> Document:
-    """Read one document; raises ConfigError."""
+    """Read one document; raises ConfigError where it holds no data."""
     reader = _Reader(environ)
     try:
         node = _compose(text)
@@ -75,19 +77,14 @@ def parse(text: str, environ: Mapping[str, str], source: str) -> Document:
         raise ConfigError(source, [Fault((), str(error).splitlines()[0], "YAML text")]) from None
     except RecursionError:
         raise ConfigError(source, [Fault((), "far too many levels", "a configuration")]) from None
-    data = {} if data is None else data
-    if not isinstance(data, dict):
-        reader.report.error((), "something else", "a mapping with keys such as backends and routes")
-    document = Document(
-        data if isinstance(data, dict) else {},
-        text,
-        reader.keys,
-        reader.values,
-        reader.variables,
-    )
-    if reader.report.broken:
-        raise ConfigError(source, document.locate(reader.report.faults))
-    return document
+    if isinstance(data, dict):
+        faults = tuple(reader.faults)
+        return Document(data, text, reader.keys, reader.values, reader.variables, faults)
+    if data is None and not reader.faults:
+        return Document({}, text)
+    expected = "a mapping with keys such as backends and routes"
+    mark = reader.values.get(())
+    raise ConfigError(source, [*reader.faults, Fault((), "something else", expected, mark=mark)])
 
 
 def write(data: Mapping[str, object]) -> str:
@@ -125,7 +122,7 @@ class _Reader:
     """Turns nodes into data and remembers where each stood."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self.report = Report()
+        self.faults: list[Fault] = []
         self.keys: dict[KeyPath, Mark] = {}
         self.values: dict[KeyPath, Mark] = {}
         self.variables: dict[KeyPath, str] = {}
@@ -161,8 +158,9 @@ class _Reader:
                 again, first = (*path, key), seen[key]
                 self._fault(
                     again, key_node, "the key a second time", "each key once",
-                    f"it stands first in line {first.line}, column {first.column}",
+                    f"it stands first in line {first.line}, column {first.column}", at_key=True,
                 )  # fmt: skip
+                result[key] = _both(result[key], self.value(value_node, again))
                 continue
             seen[key] = self.keys[*path, key] = _mark(key_node)
             self._forget((*path, key))
@@ -184,13 +182,14 @@ class _Reader:
             if isinstance(source, yaml.MappingNode):
                 result |= self._mapping(source, path)
             else:
-                self._fault(path, source, "<< with no mapping", "<< with an alias of a mapping")
+                expected = "<< with an alias of a mapping"
+                self._fault(path, source, "<< with no mapping", expected, at_key=True)
 
     def _key(self, node: yaml.Node, path: KeyPath) -> str | None:
         if isinstance(node, yaml.ScalarNode) and node.tag == _TAG + "str":
-            return self._whole_text(node, str(node.value), path)
+            return self._whole_text(node, str(node.value), path, at_key=True)
         found = f"the key {node.value}" if isinstance(node, yaml.ScalarNode) else "a nested key"
-        self._fault(path, node, found, "a key that is text", "put it in quotes")
+        self._fault(path, node, found, "a key that is text", "put it in quotes", at_key=True)
         return None
 
     def _scalar(self, node: yaml.Node, path: KeyPath) -> object:
@@ -223,12 +222,14 @@ class _Reader:
             return None
         return number
 
-    def _whole_text(self, node: yaml.Node, text: str, path: KeyPath) -> str | None:
+    def _whole_text(
+        self, node: yaml.Node, text: str, path: KeyPath, *, at_key: bool = False
+    ) -> str | None:
         """The text, unless it holds what can neither be written nor sent."""
         if not any("\ud800" <= letter <= "\udfff" for letter in text):
             return text
         found = "half a character (a lone surrogate)"
-        self._fault(path, node, found, "text that can be written as UTF-8")
+        self._fault(path, node, found, "text that can be written as UTF-8", at_key=at_key)
         return None
 
     def _replaced(self, node: yaml.Node, text: str, path: KeyPath) -> str | None:
@@ -246,13 +247,31 @@ class _Reader:
 
         if "${" in text:
             self.variables[path] = text
+            before = len(self.faults)
             text = _VARIABLE.sub(one, text)
+            if len(self.faults) > before:
+                return None
         return self._whole_text(node, text, path)
 
     def _fault(
-        self, path: KeyPath, node: yaml.Node, found: str, expected: str, hint: str = ""
+        self,
+        path: KeyPath,
+        node: yaml.Node,
+        found: str,
+        expected: str,
+        hint: str = "",
+        *,
+        at_key: bool = False,
     ) -> None:
-        self.report.faults.append(Fault(path, found, expected, hint, mark=_mark(node)))
+        mark = _mark(node)
+        self.faults.append(Fault(path, found, expected, hint, at_key=at_key, mark=mark))
+
+
+def _both(first: object, second: object) -> object:
+    """The value of a doubled key: what stands in either mapping is known, not missing."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        return {**first, **second}
+    return second
 
 
 def _mark(node: yaml.Node) -> Mark:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 
 from sidecar.config import document, reading, resolve
@@ -61,7 +62,10 @@ def load(path: str, environ: Mapping[str, str], *, local_only: bool = False) -> 
     if isinstance(parsed, ConfigError):
         raise parsed
     found = resolve.resolve(
-        parsed, Surroundings(environ, bundle.files), source=path, local_only=local_only
+        parsed,
+        Surroundings(environ, bundle.files, folder=_folder(path)),
+        source=path,
+        local_only=local_only,
     )
     warnings = (*found.warnings, _BOUND_ALONE) if _is_bound_alone(path) else found.warnings
     folders = tuple(Path(folder) for folder in sorted(bundle.folders))
@@ -93,12 +97,35 @@ def load_mapping(
 
 def doors(path: str | None, environ: Mapping[str, str]) -> Doors:
     """Where to listen, even if the rest of a file is broken."""
+    if path is None:
+        return resolve.doors(Document({}), Surroundings(environ, {}))
     parsed = Document({})
-    if path is not None:
-        text = reading.read(path, lambda _: ()).text
-        with suppress(ConfigError):  # then the defaults must do
-            parsed = _parse(text, environ, path) if isinstance(text, bytes) else parsed
-    return resolve.doors(parsed, environ)
+    text = reading.read(path, lambda _: ()).text
+    for content in (text, _listeners(text)) if isinstance(text, bytes) else ():
+        with suppress(ConfigError):  # at last the defaults must do
+            parsed = _parse(content, environ, path)
+            break
+    return resolve.doors(parsed, Surroundings(environ, {}, folder=_folder(path)))
+
+
+def check_text(path: str, environ: Mapping[str, str]) -> None:
+    """Raise ConfigError unless a file can be read and holds data, whatever its faults."""
+    text = reading.read(path, lambda _: ()).text
+    if isinstance(text, str):
+        raise ConfigError(path, [Fault((), text, "a configuration file")])
+    _parse(text, environ, path)
+
+
+def _folder(path: str) -> str:
+    return os.path.dirname(os.path.abspath(path))
+
+
+def _listeners(text: bytes) -> bytes:
+    """Only the block `listeners:` of a text that is no valid YAML as a whole."""
+    lines = iter(text.splitlines(keepends=True))
+    first = next((line for line in lines if line.startswith(b"listeners:")), b"")
+    below = takewhile(lambda line: line[:1].isspace(), lines)
+    return first + b"".join(below)
 
 
 def _parse(content: bytes, environ: Mapping[str, str], source: str) -> Document:

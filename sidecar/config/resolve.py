@@ -14,9 +14,10 @@ from ipaddress import ip_address
 from sidecar.config import complaints
 from sidecar.config.backends import BackendResolver, Surroundings
 from sidecar.config.base_url import LOOPBACK
+from sidecar.config.complaints import Checked
 from sidecar.config.document import Document
 from sidecar.config.faults import ConfigError, Fault, KeyPath, Report, Severity, in_order, shown
-from sidecar.config.routes import Backends, resolve_routes
+from sidecar.config.routes import Backends, check_names, resolve_routes
 from sidecar.config.schema import Configuration, ControlSection, DataSection, ListenersSection
 from sidecar.config.snapshot import Backend, Doors, Drain, Listener, Log, Snapshot
 from sidecar.policy.budget import BudgetSettings
@@ -43,13 +44,14 @@ def resolve(
     `source` is how the faults call the configuration. `local_only` keeps every route on loopback
     and private addresses.
     """
-    checked = complaints.check(document.data)
+    checked = complaints.check(document.data, document.faults)
     configuration, report = checked.configuration, Report()
-    data, admin = _listeners(configuration.listeners, report)
+    data, admin = _listeners(configuration.listeners, around.folder, report)
     around = replace(around, listeners=((data.addresses, data.port), (admin.addresses, admin.port)))
     resolver = BackendResolver(around, configuration.defaults.timeouts, local_only, report)
     backends: dict[str, Backend | None] = {
-        name: resolver.resolve(name, section) for name, section in configuration.backends.items()
+        name: None if _is_unknown(name, checked) else resolver.resolve(name, section)
+        for name, section in configuration.backends.items()
     }
     _check_backends(backends, resolver.barred, report)
     table = resolve_routes(
@@ -58,8 +60,9 @@ def resolve(
         resolver.barred if local_only else None,
         report,
     )
-    own = [fault for fault in report.faults if not checked.explains(fault)]
-    located = in_order(document.locate([*checked.faults, *own]))
+    own = Report(fault for fault in report.faults if not checked.explains(fault))
+    check_names(document.data.get("routes"), own)
+    located = in_order(document.locate([*document.faults, *checked.faults, *own.faults]))
     if any(fault.severity is Severity.ERROR for fault in located):
         raise ConfigError(source, located)
     snapshot = Snapshot(
@@ -67,7 +70,7 @@ def resolve(
         log=Log(configuration.log.level, configuration.log.format),
         data=data,
         admin=admin,
-        control_socket=control_socket(configuration.listeners, around.environ),
+        control_socket=control_socket(configuration.listeners, around),
         hosts=configuration.hosts,
         drain=Drain(
             configuration.drain.mode, configuration.drain.settle, configuration.drain.limit
@@ -84,27 +87,35 @@ def resolve(
     return Resolved(snapshot, configuration, located)
 
 
-def doors(document: Document, environ: Mapping[str, str]) -> Doors:
+def doors(document: Document, around: Surroundings) -> Doors:
     """Where to listen, as far as a broken configuration tells it."""
-    listeners, report = complaints.check(document.data).configuration.listeners, Report()
-    data, admin = _listeners(listeners, report)
+    checked, report = complaints.check(document.data, document.faults), Report()
+    listeners = checked.configuration.listeners
+    data, admin = _listeners(listeners, around.folder, report)
     if report.broken:
         listeners = ListenersSection()
-        data, admin = _listeners(listeners, report)
-    return Doors(data, admin, control_socket(listeners, environ))
+        data, admin = _listeners(listeners, around.folder, report)
+    return Doors(data, admin, control_socket(listeners, around))
 
 
-def control_socket(listeners: ListenersSection, environ: Mapping[str, str]) -> str:
+def control_socket(listeners: ListenersSection, around: Surroundings) -> str:
     """The path of the control socket; `auto` is private to the user, one for each data port."""
     if listeners.control.socket != "auto":
-        return listeners.control.socket
+        return os.path.join(around.folder, listeners.control.socket)
+    return os.path.join(socket_folder(around.environ), f"{listeners.data.port}.sock")
+
+
+def socket_folder(environ: Mapping[str, str]) -> str:
+    """Where the control sockets are whose path is `auto`."""
     folder = environ.get("XDG_RUNTIME_DIR")
-    own = (
-        os.path.join(folder, "llm-sidecar")
-        if folder
-        else os.path.join(tempfile.gettempdir(), f"llm-sidecar-{os.getuid()}")
-    )
-    return os.path.join(own, f"{listeners.data.port}.sock")
+    if folder:
+        return os.path.join(folder, "llm-sidecar")
+    return os.path.join(tempfile.gettempdir(), f"llm-sidecar-{os.getuid()}")
+
+
+def _is_unknown(name: str, checked: Checked) -> bool:
+    """Whether a backend's address was left out, so that a preset's own must not stand for it."""
+    return any(("backends", name, key) in checked.left_out for key in ("preset", "base_url"))
 
 
 def _mentioned(document: Document) -> Backends:
@@ -113,7 +124,7 @@ def _mentioned(document: Document) -> Backends:
     return dict.fromkeys(written) if isinstance(written, dict) else {}
 
 
-def _listeners(section: ListenersSection, report: Report) -> tuple[Listener, Listener]:
+def _listeners(section: ListenersSection, folder: str, report: Report) -> tuple[Listener, Listener]:
     data, admin = section.data, section.admin
     bound = {
         name: Listener(
@@ -124,7 +135,7 @@ def _listeners(section: ListenersSection, report: Report) -> tuple[Listener, Lis
         for name, listener in (("data", data), ("admin", admin))
     }
     _check_open(data, bound["data"], report)
-    _check_socket(section.control, report)
+    _check_socket(section.control, folder, report)
     if data.port == admin.port:
         at, other = ("admin", "data") if "port" in admin.model_fields_set else ("data", "admin")
         found = f"{admin.port}, the port of {other} too"
@@ -153,11 +164,13 @@ def _check_open(data: DataSection, listener: Listener, report: Report) -> None:
     )  # fmt: skip
 
 
-def _check_socket(control: ControlSection, report: Report) -> None:
+def _check_socket(control: ControlSection, folder: str, report: Report) -> None:
     path: KeyPath = ("listeners", "control", "socket")
     if "\0" in control.socket:
         report.error(path, "a null character", "a path")
-    elif len(os.fsencode(control.socket)) > LONGEST_SOCKET_PATH:
+    elif control.socket == "auto":
+        return
+    elif len(os.fsencode(os.path.join(folder, control.socket))) > LONGEST_SOCKET_PATH:
         report.error(path, "a very long path", f"a path of at most {LONGEST_SOCKET_PATH} bytes")
 
 

@@ -3,7 +3,7 @@
 Who claims which name, which target can be reached, what may leave the machine.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
@@ -31,7 +31,6 @@ def resolve_routes(
     if not routes:
         example = "chat: {targets: [{backend: NAME}]}"
         report.error(("routes",), "no route", f"at least one, such as {example}")
-    _check_names(routes, report)
     _check_single(routes, "default", report)
     _check_single(routes, "relay", report)
     return RouteTable(
@@ -118,29 +117,42 @@ def _check_single(routes: Mapping[str, RouteSection], key: str, report: Report) 
         )  # fmt: skip
 
 
-def _check_names(routes: Mapping[str, RouteSection], report: Report) -> None:
-    """Each name belongs to one route, and each pattern is the first that matches something."""
+def check_names(written: object, report: Report) -> None:
+    """Each name belongs to one route, and each pattern is the first that matches something.
+
+    Looks at the routes as they are written, so that a route with other faults has its names too.
+    """
     claimed: dict[str, str] = {}
     patterns: list[tuple[str, str]] = []
-    for route, section in routes.items():
-        for place, written in enumerate(section.models if section.models is not None else (route,)):
-            path: KeyPath = ("routes", route, "models", place)
-            name = written.casefold()
-            owner = claimed.setdefault(name, route)
-            if owner != route:
-                report.error(
-                    path, f"{shown(written)}, which route {owner!r} claims too",
-                    "names that no other route claims", "names match without regard to case",
-                )  # fmt: skip
-                continue
-            if not is_pattern(name):
-                continue
-            cover = next((one for one in patterns if _covers(one[0], name)), None)
-            if cover is not None and cover[1] != route:
-                found = f"{shown(written)}, but {shown(cover[0])} of route {cover[1]!r} is first"
-                hint = "put the narrower pattern first"
-                report.error(path, found, "patterns that can match", hint)
-            patterns.append((name, route))
+    for route, place, asked in _claims(written):
+        path: KeyPath = ("routes", route, "models", place)
+        name = asked.casefold()
+        owner = claimed.setdefault(name, route)
+        if owner != route:
+            report.error(
+                path, f"{shown(asked)}, which route {owner!r} claims too",
+                "names that no other route claims", "names match without regard to case",
+            )  # fmt: skip
+            continue
+        if not is_pattern(name):
+            continue
+        cover = next((one for one in patterns if _covers(one[0], name)), None)
+        if cover is not None and cover[1] != route:
+            found = f"{shown(asked)}, but {shown(cover[0])} of route {cover[1]!r} is first"
+            hint = "put the narrower pattern first"
+            report.error(path, found, "patterns that can match", hint)
+        patterns.append((name, route))
+
+
+def _claims(routes: object) -> Iterator[tuple[str, int, str]]:
+    """Route, place and name of all that is claimed; what is no route or no name is left out."""
+    for route, section in routes.items() if isinstance(routes, dict) else ():
+        if section is None or isinstance(section, dict):
+            models = (section or {}).get("models")
+            names = [route] if models is None else models
+            for place, name in enumerate(names if isinstance(names, list | tuple) else ()):
+                if isinstance(name, str) and name:
+                    yield route, place, name
 
 
 def _covers(wide: str, narrow: str) -> bool:

@@ -101,7 +101,7 @@ class ControlSection(Section):
     """The door for changes of state; the command line uses it."""
 
     socket: Text = "auto"
-    """Path of a Unix socket; auto chooses a private one."""
+    """Path of a Unix socket, relative to the configuration's folder; auto is a private one."""
 
 
 class ListenersSection(Section):

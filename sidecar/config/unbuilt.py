@@ -8,23 +8,28 @@ from collections.abc import Iterator
 from sidecar.config.faults import Fault, KeyPath, shown
 
 # the path (`*` stands for any name or place), the values that are not built (none: the key itself)
-# and what to call it
+# and what is not built, with its verb
 UNBUILT: tuple[tuple[str, tuple[object, ...], str], ...] = (
-    ("tunnel", (), "the tunnel"),
-    ("listeners.public", (), "the public listener"),
-    ("listeners.data.keys", (), "checking keys of clients"),
-    ("listeners.admin.keys", (), "checking keys of clients"),
-    ("backends.*.in_flight", (), "limiting the requests in flight of a backend"),
-    ("backends.*.queue", (), "queueing for a backend"),
-    ("backends.*.breaker", (), "the circuit breaker"),
-    ("backends.*.probe", (), "active health checks"),
-    ("backends.*.dialect", ("anthropic", "ollama", "openai-responses"), "this dialect"),
-    ("backends.*.preset", ("anthropic",), "the dialect that this vendor speaks"),
-    ("routes.*.public", (True,), "the public listener"),
-    ("routes.*.recover.*", ("replay", "continue"), "recovery after the first byte"),
-    ("routes.*.delivery", ("assured",), "assured delivery"),
-    ("routes.*.losses", ("strict",), "translation between dialects, and so its losses,"),
+    ("tunnel", (), "the tunnel is"),
+    ("listeners.public", (), "the public listener is"),
+    ("listeners.data.keys", (), "checking keys of clients is"),
+    ("listeners.admin.keys", (), "checking keys of clients is"),
+    ("backends.*.in_flight", (), "limiting the requests in flight of a backend is"),
+    ("backends.*.queue", (), "queueing for a backend is"),
+    ("backends.*.breaker", (), "the circuit breaker is"),
+    ("backends.*.probe", (), "active health checks are"),
+    ("backends.*.dialect", ("anthropic", "ollama", "openai-responses"), "this dialect is"),
+    ("backends.*.preset", ("anthropic",), "the dialect that this vendor speaks is"),
+    ("routes.*.public", (True,), "the public listener is"),
+    ("routes.*.recover.*", ("replay", "continue"), "recovery after the first byte is"),
+    ("routes.*.delivery", ("assured",), "assured delivery is"),
+    ("routes.*.losses", ("strict",), "translation between dialects, and so its losses, is"),
 )
+# what to write where leaving it out is no remedy
+_INSTEAD = {
+    "backends.*.dialect": "openai, the dialect that is spoken",
+    "backends.*.preset": "the preset of another vendor, which speaks the dialect openai",
+}
 
 
 def unbuilt(data: object) -> list[Fault]:
@@ -35,8 +40,10 @@ def unbuilt(data: object) -> list[Fault]:
             if values and value not in values:
                 continue
             found = shown(value) if values else f"the key {path[-1]}"
-            sentence = f"{name} is not built yet; leave it out"
-            faults.append(Fault(path, found, "nothing there", sentence, at_key=not values))
+            remedy = "" if pattern in _INSTEAD else "; leave it out"
+            expected = _INSTEAD.get(pattern, "nothing there")
+            sentence = f"{name} not built yet{remedy}"
+            faults.append(Fault(path, found, expected, sentence, at_key=not values))
     return faults
 
 

@@ -7,9 +7,11 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from socketserver import UnixStreamServer
 from typing import ClassVar
 
 import pytest
@@ -110,6 +112,74 @@ def test_no_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
 def test_nobody_is_there(folder: Path, command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command]) == 1
     assert f"No sidecar answers at {folder}/llm-sidecar/14400.sock" in capsys.readouterr().err
+
+
+class _Control(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"at": self.server.server_address}).encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing of it belongs into the output of the tests."""
+
+
+@pytest.fixture
+def running(folder: Path) -> Iterator[Callable[[str], str]]:
+    """Makes a control socket that answers in the usual folder; gives its path."""
+    with ExitStack() as stack:
+
+        def start(name: str) -> str:
+            (folder / "llm-sidecar").mkdir(exist_ok=True)
+            path = str(folder / "llm-sidecar" / name)
+            server = stack.enter_context(UnixStreamServer(path, _Control))
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.shutdown)
+            return path
+
+        yield start
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("listeners: {data: {port: 5001}}", ""), ("a: [", "f.yaml:1:5: found a mistake in the YAML"),
+     (None, "f.yaml: found no such file")],
+)  # fmt: skip
+def test_the_only_sidecar_is_asked_when_the_file_leads_nowhere(
+    folder: Path,
+    running: Callable[[str], str],
+    text: str | None,
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if text is not None:
+        (folder / "f.yaml").write_text(text)
+    path = running("5000.sock")
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(f"{folder}/llm-sidecar/5009.sock")
+    assert main(["status", "--json", "--config", "f.yaml"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out) == {"at": path}
+    assert told.err.startswith(says)
+    assert told.err.splitlines()[-1].endswith(f"asking {path}.")
+    assert len(told.err.splitlines()) == 1 or says
+
+
+def test_of_several_sidecars_one_must_be_chosen(
+    folder: Path, running: Callable[[str], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [running("5000.sock"), running("5001.sock")]
+    assert main(["status", "--json"]) == 1
+    told = capsys.readouterr().err
+    assert f"No sidecar answers at {folder}/llm-sidecar/14400.sock" in told
+    assert f"with --socket PATH: {paths[0]}, {paths[1]}" in told
+    assert main(["status", "--json", "--socket", paths[1]]) == 0
+    assert json.loads(capsys.readouterr().out) == {"at": paths[1]}
+    (folder / "f.yaml").write_text("listeners: {data: {port: 5000}}")
+    assert main(["status", "--json", "--config", "f.yaml"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"at": paths[0]}
 
 
 def test_run_stops_at_a_broken_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

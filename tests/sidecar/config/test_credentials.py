@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.config.credentials import is_key, names_one
+from sidecar.config.credentials import is_key, names_one, names_variable
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,13 @@ def test_other_names(name: str) -> None:
 )  # fmt: skip
 def test_values_that_surely_are_keys(value: str, expected: bool) -> None:
     assert is_key(value) is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("OPENAI_API_KEY", True), ("CUSTOM_BACKEND_1_API_KEY_OF_PRODUCTION", True), ("KEY", True),
+     ("ABCDEF0123456789ABCDEF0123456789", False), ("SK_ABCDEF0123456789ABCDEF0123456789", False),
+     ("sk_live_1234", False), ("my_key", False)],
+)  # fmt: skip
+def test_names_of_variables(name: str, expected: bool) -> None:
+    assert names_variable(name) is expected

@@ -13,9 +13,11 @@ def data(text: str) -> object:
 
 
 def faults(text: str) -> list[str]:
-    with pytest.raises(ConfigError) as raised:
-        parse(text, ENVIRON, "f.yaml")
-    return [fault.render("f") for fault in raised.value.faults]
+    try:
+        found = parse(text, ENVIRON, "f.yaml").faults
+    except ConfigError as error:
+        found = error.faults
+    return [fault.render("f") for fault in found]
 
 
 @pytest.mark.parametrize(
@@ -85,6 +87,18 @@ def test_aliases_cannot_fill_the_memory() -> None:
 
 def test_all_faults_at_once() -> None:
     assert len(faults("a: ${NOPE}\nb: ${NADA}\na: 1\n2: x")) == 4
+
+
+def test_what_is_not_at_fault_is_data_all_the_same() -> None:
+    assert data("a: ${NOPE}\nb: {x: 1}\nc: [2, '${NOPE}']\nb: {y: 3}\nd: 4\nd: 5\n6: x") == {
+        "a": None, "b": {"x": 1, "y": 3}, "c": [2, None], "d": 5,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["a: [", "a: 1\n---\nb: 2", "- a", "${NOPE}"])
+def test_a_text_without_data_raises(text: str) -> None:
+    with pytest.raises(ConfigError):
+        parse(text, ENVIRON, "f.yaml")
 
 
 def test_places_and_variables_are_kept() -> None:

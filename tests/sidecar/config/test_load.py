@@ -10,7 +10,7 @@ import pytest
 
 from sidecar.config import document, load, reading
 from sidecar.config.document import Document, parse
-from sidecar.config.faults import ConfigError
+from sidecar.config.faults import ConfigError, dotted
 from sidecar.config.load import Loaded
 from sidecar.config.snapshot import Credential
 
@@ -37,6 +37,7 @@ SMALL = """\
 backends: {{a: {{dialect: openai, base_url: http://10.0.0.1/v1, model: {model}, auth: {{bearer: {{file: {key}}}}}}}}}
 routes: {{r: {{targets: [{{backend: a}}]}}}}
 """  # noqa: E501
+SHORT = "backends: {a: {preset: echo}}\nroutes: {r: {targets: [{backend: a}]}}\n"
 
 
 def small(model: str = "m", key: str = "key") -> str:
@@ -96,6 +97,41 @@ def test_faults_have_places(tmp_path: Path) -> None:
     assert "did you mean 'model'?" in first
     assert second.startswith(f"{path}:3:1: tunnel: found the key tunnel")
     assert last == f"{path}: 2 faults"
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        # a fault of the text hides no other, and what only follows from it is not told; $NO is
+        # a variable that is not set
+        ("log: {level: $NO}\nhosts: 1\n" + SHORT, ["log.level", "hosts"]),
+        ("backends: {a: {preset: openai, base_url: $NO}}\nroutes: {r: {targets: [{backend: a}]}}",
+         ["backends.a.base_url"]),
+        ("backends: {a: {preset: ollama, auth: {bearer: {env: $NO}}, modle: x}}\n"
+         "routes: {r: {targets: [{backend: a}]}}",
+         ["backends.a.auth.bearer.env", "backends.a.modle"]),
+        ("backends: {a: {preset: echo}}\nroutes: {r: {targets: [{backend: $NO}, {backend: b}]}}",
+         ["routes.r.targets[0].backend"]),
+        ("backends: {a: {preset: echo}}\nroutes: {r: {deadline: $NO}}",
+         ["routes.r", "routes.r.deadline"]),
+        ("backends: {a: {preset: echo}}\nbackends: {b: {preset: ollama, model: 1}}\n"
+         "routes: {r: {targets: [{backend: a}, {backend: b}]}}", ["backends", "backends.b.model"]),
+        ("backends: {a: {preset: ollama, auth: {bearer: {env: K}}, auth: {query: {name: k, "
+         "value: {env: K}}}}}\nroutes: {r: {targets: [{backend: a}]}}", ["backends.a.auth"]),
+        ("backends: {a: {preset: echo}}\nroutes: {1: {targets: [{backend: a}]}}", ["routes"]),
+        ("backends: {a: {preset: echo}}\nroutes: {r: {models: [$NO], targets: [{backend: a}]},\n"
+         "  s: {models: [r], targets: [{backend: a}]}}", ["routes.r.models[0]"]),
+        # names are told apart whatever else is wrong with the routes
+        ("backends: {a: {preset: echo}}\nroutes: {chat: {models: [chat], "
+         "targets: [{backend: a}]},\n  chat2: {models: [CHAT], targets: []}, Chat: 1}",
+         ["routes.chat2.models[0]", "routes.chat2.targets", "routes.Chat"]),
+    ],
+)  # fmt: skip
+def test_all_faults_are_told_at_once(tmp_path: Path, text: str, places: list[str]) -> None:
+    (tmp_path / "f.yaml").write_text(text.replace("$NO", "'${NO}'"))
+    with pytest.raises(ConfigError) as raised:
+        load.load(str(tmp_path / "f.yaml"), {"K": "k"})
+    assert [dotted(fault.path) for fault in raised.value.faults] == places
 
 
 @pytest.mark.parametrize(
@@ -275,6 +311,21 @@ def test_generations_never_mix(tmp_path: Path) -> None:
     swapping.join()
 
 
+def test_a_control_socket_stands_beside_its_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "conf").mkdir()
+    path = tmp_path / "conf" / "f.yaml"
+    path.write_text("listeners: {control: {socket: run/c.sock}}\n" + SHORT)
+    monkeypatch.chdir(tmp_path)
+    for name in (str(path), "conf/f.yaml"):
+        expected = str(tmp_path / "conf" / "run" / "c.sock")
+        assert load.load(name, {}).snapshot.control_socket == expected
+        assert load.doors(name, {}).control_socket == expected
+    path.write_text("listeners: {control: {socket: /run/c.sock}}\n" + SHORT)
+    assert load.doors(str(path), {}).control_socket == "/run/c.sock"
+
+
 def test_plain_data_goes_the_same_road() -> None:
     data = {"backends": {"e": {"preset": "echo"}}, "routes": {"r": {"targets": [{"backend": "e"}]}}}
     loaded = load.load_mapping(data, {}, source="the environment")
@@ -289,7 +340,15 @@ def test_plain_data_goes_the_same_road() -> None:
         ("listeners: {data: {port: 5001}, admin: {port: 5002}}\nnonsense: 1", (5001, 5002)),
         ("listeners: {data: {port: 5001, bind: 0.0.0.0}}", (14400, 14401)),
         ("listeners: {data: {port: x}, admin: {port: 5002}}", (14400, 5002)),
+        (
+            "listeners: {data: {port: 5001}, admin: {port: 5002}}\na: ${NO}\nb: 1\nb: 2",
+            (5001, 5002),
+        ),
+        ("listeners: {data: {port: 5001}}\nlisteners: {admin: {port: 5002}}", (5001, 5002)),
         ("a: [", (14400, 14401)),
+        ("a: [\nlisteners:\n  data:\n\n    port: 5001\n  admin: {port: 5002}\nb: {", (5001, 5002)),
+        ("a: [\nlisteners: {data: {port: 5001}, admin: {port: 5002}}", (5001, 5002)),
+        ("listeners: {data: {port: 5001\nb: 1", (14400, 14401)),
     ],
 )
 def test_a_broken_file_may_still_say_where_to_listen(

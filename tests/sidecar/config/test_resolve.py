@@ -105,6 +105,8 @@ def target(*names: str) -> list[dict[str, str]]:
         (one(base_url="http://x/v1?key=sk-zzz"), ["a URL without a query"]),
         (one(base_url="http://localhost:14400/v1"), ["an address of this sidecar itself"]),
         (one(base_url="http://0.0.0.0:14401/v1"), ["an address of this sidecar itself"]),
+        (one(auth={"bearer": {"env": "ABCDEF0123456789ABCDEF0123456789"}}),
+         ["bearer.env: found a text that looks like a secret (not shown), which is not set"]),
         (one(auth={"bearer": {"env": "NOPE"}}), ["found NOPE, which is not set", "export NOPE="]),
         (one(auth={"bearer": {"env": "EMPTY"}}), ["found nothing in it (env EMPTY)"]),
         (one(auth={"bearer": {"env": "LINES"}}), ["more than one line"]),

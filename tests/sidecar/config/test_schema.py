@@ -72,9 +72,12 @@ def test_faults_in_words(data: dict[str, object], words: list[str]) -> None:
         (backend(in_flight=4), "in flight"),
         (backend(queue={"size": 3}), "queueing"),
         (backend(breaker={}), "circuit breaker"),
-        (backend(probe={}), "health checks"),
-        (backend(dialect="anthropic"), "this dialect"),
-        (backend(preset="anthropic"), "dialect that this vendor speaks"),
+        (backend(probe={}), "active health checks are not built yet"),
+        (
+            backend(dialect="anthropic"),
+            "expected openai, the dialect that is spoken; this dialect is not built yet",
+        ),
+        (backend(preset="anthropic"), "dialect that this vendor speaks is not built yet"),
         (route(public=True), "the public listener"),
         (route(recover=["replay", "fail"]), "recovery"),
         (route(delivery="assured"), "assured delivery"),
@@ -84,7 +87,8 @@ def test_faults_in_words(data: dict[str, object], words: list[str]) -> None:
 def test_what_is_not_built_is_called_so(data: dict[str, object], name: str) -> None:
     (line,) = told(data)
     assert name in line
-    assert "is not built yet" in line
+    assert " not built yet" in line
+    assert ("leave it out" in line) is (" dialect that " not in line)
 
 
 def test_every_unbuilt_part_is_unknown_to_the_schema() -> None:
