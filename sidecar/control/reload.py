@@ -168,7 +168,9 @@ class Reloader:
     async def _has_changed(self) -> bool:
         """Whether the files differ from those in force; much cheaper than to load them."""
         loaded = self._loaded
-        return loaded is None or not await asyncio.to_thread(is_unchanged, loaded)
+        if loaded is None or self._current.faults:  # a refused file may be as it was before
+            return True
+        return not await asyncio.to_thread(is_unchanged, loaded)
 
     async def _reload(self) -> Reload:
         async with self._one_at_a_time:

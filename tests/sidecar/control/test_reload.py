@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from sidecar.config.faults import ConfigError
-from sidecar.config.load import load
+from sidecar.config.load import Loaded, load
 from sidecar.config.snapshot import Snapshot
 from sidecar.control.background import keep_running
-from sidecar.control.reload import Addresses, Reloader, Result
+from sidecar.control.reload import Addresses, Reload, Reloader, Result
 from sidecar.runtime.current import Current
 from sidecar.runtime.store import BackendKey, RuntimeStore
 from sidecar.telemetry.instruments import Instruments
@@ -230,6 +230,28 @@ async def test_a_missed_event_is_not_a_missed_change(program: Program, tmp_path:
     write(tmp_path, "two")  # before anybody watches
     async with program.following():
         assert await program.model() == "two"
+
+
+async def test_a_missed_event_is_not_a_missed_recovery(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await program.reloader.reload_now()
+    program.file.write_text("nothing: of interest")
+    assert (await program.reloader.reload_now()).result is Result.FAILED
+    write(tmp_path)  # as it was, before anybody watches
+    recovered = asyncio.Event()
+    accept = program.reloader.accept
+
+    async def accept_and_tell(loaded: Loaded) -> Reload:
+        done = await accept(loaded)
+        recovered.set()
+        return done
+
+    monkeypatch.setattr(program.reloader, "accept", accept_and_tell)
+    async with program.following():
+        await asyncio.wait_for(recovered.wait(), PATIENCE)
+    assert program.current.faults == ""
+    assert program.metric("config_last_reload_successful") == 1
 
 
 async def test_a_missing_directory_is_read_again_on_a_timer(
