@@ -143,9 +143,6 @@ class _Look:
                 url = self._url(url_variable)
                 if url is None:
                     continue
-                if not base_url.has_path(self.get(url_variable)):
-                    url += "/v1"
-                    self.notes.append(f"{url_variable} has no path: {url} is asked.")
             key = next((one for one in keys if self.get(one)), None)
             if key is None:
                 if url is not None:
@@ -191,9 +188,6 @@ class _Look:
         url = self._url(url_variable)
         if url is None:
             return
-        if not base_url.has_path(self.get(url_variable)):
-            url += "/v1"
-            self.notes.append(f"{url_variable} has no path: {url} is asked.")
         backend: dict[str, object] = {"dialect": "openai", "base_url": url, "model": model or None}
         if self.get(key_variable):
             if not self._is_key(key_variable):
@@ -227,6 +221,9 @@ class _Look:
             return None
         if taken and taken != ["/"]:
             self.notes.append(f"{variable} names a whole endpoint; trimmed to {url}.")
+        if not base_url.has_path(written):
+            url += "/v1"
+            self.notes.append(f"{variable} has no path: {url} is asked.")
         return url
 
     def _is_own(self, variable: str, url: str) -> bool:

@@ -15,7 +15,7 @@ from sidecar.dataplane.intake import Inbound
 from sidecar.dataplane.opening import Opened, check_status, open_answer
 from sidecar.dataplane.prepare import prepare
 from sidecar.dataplane.upstream import RawReply, Upstream, UpstreamCall
-from sidecar.neutral.problem import AttemptFailed, Exhausted, Problem, ProblemKind
+from sidecar.neutral.problem import AttemptFailed, Exhausted, Problem, ProblemKind, RequestRefused
 from sidecar.neutral.usage import Usage
 from sidecar.policy.limits import first_limit
 from sidecar.policy.outcome import Disposition, Outcome, disposition_of
@@ -117,8 +117,6 @@ class Executor:
             history.append(outcome)
             if outcome.problem is None:
                 return
-            if job.inbound.upload is not None and job.inbound.upload.refused is not None:
-                raise job.inbound.upload.refused
             if outcome.committed or outcome.problem.kind is ProblemKind.CLIENT_GONE:
                 raise Exhausted(_named(outcome, outcome.problem))
 
@@ -156,6 +154,9 @@ class Executor:
             problem = None
         except AttemptFailed as failed:
             problem = failed.problem
+        except RequestRefused as refused:  # a body that flowed turned out to be too large
+            problem = refused.problem
+            raise
         except asyncio.CancelledError:
             problem = Problem(ProblemKind.CLIENT_GONE, "the request ended first")
             raise
@@ -196,7 +197,7 @@ class Executor:
     async def _carry(
         self, job: Job, candidate: Candidate, backend: Backend, progress: _Progress
     ) -> None:
-        """Send, open, deliver. Raises AttemptFailed."""
+        """Send, open, deliver. Raises AttemptFailed, and RequestRefused for a body too large."""
         call, key = prepare(job.inbound, candidate, backend, job.plan.route, job.via)
         common = job.answer.common
         common["x-sidecar-backend"] = backend.name
@@ -210,7 +211,7 @@ class Executor:
         except AttemptFailed as failed:
             upload = job.inbound.upload
             if upload is not None and upload.refused is not None:
-                raise AttemptFailed(upload.refused.problem) from failed
+                raise upload.refused from failed
             if key.forwarded and failed.problem.kind is ProblemKind.BACKEND_AUTH:
                 told = replace(failed.problem, kind=ProblemKind.CLIENT_AUTH)
                 raise AttemptFailed(told) from failed

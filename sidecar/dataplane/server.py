@@ -239,28 +239,25 @@ class DataServer:
         climbs = ".." in http.path.split("/")  # it would leave the backend's own path
         if http.path.startswith("/v1/") and snapshot.routes.relay is not None and not climbs:
             return
-        unspoken = next((name for path, name in _UNSPOKEN if http.path.startswith(path)), None)
-        if unspoken is not None:
-            raise RequestRefused(
-                Problem(
-                    ProblemKind.BAD_REQUEST,
-                    f"{http.path[:200]} belongs to {unspoken}, which is not built yet. OpenAI's "
-                    "dialect is spoken: use /v1/chat/completions.",
-                    status=404,
-                    code="unknown_path",
-                )
-            )
-        known = [*self._endpoints, _MODELS, "/health"]
-        close = routing.nearest(http.path, known)
-        told = f"Did you mean {close[0]}?" if close else f"Known are {', '.join(known)}."
-        relay = " A route with `relay: true` would take it." if http.path.startswith("/v1/") else ""
         raise RequestRefused(
             Problem(
                 ProblemKind.BAD_REQUEST,
-                f"There is nothing at {http.path[:200]}. {told}{relay}",
+                f"There is nothing at {http.path[:200]}. {self._way_out(http.path)}",
                 status=404,
                 code="unknown_path",
             )
+        )
+
+    def _way_out(self, path: str) -> str:
+        """What to do for one who asked for a path that is not there."""
+        unspoken = next((name for start, name in _UNSPOKEN if path.startswith(start)), None)
+        if unspoken is not None:
+            return f"{unspoken} is not built yet; use OpenAI's, such as /v1/chat/completions."
+        known = [*self._endpoints, _MODELS, "/health"]
+        close = routing.nearest(path, known)
+        told = f"Did you mean {close[0]}?" if close else f"Known are {', '.join(known)}."
+        return told + (
+            " A route with `relay: true` would take it." if path.startswith("/v1/") else ""
         )
 
     def _steering(self, snapshot: Snapshot) -> Steering:
