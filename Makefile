@@ -12,7 +12,7 @@ PY := $(VENV)/bin/python
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help run test check fix coverage lock clean venv install-run install-test install-lock
+.PHONY: help run test check fix coverage matrix golden fuzz lock clean venv install-run install-test install-lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s%s\n", $$1, $$2 }' Makefile
@@ -38,6 +38,15 @@ coverage: install-test ## run all tests and show the lines and branches that non
 	$(PY) -m coverage run -m pytest $(ARGS)
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
+
+matrix: install-test ## run every client on every backend, and write the table of docs/dialects.md
+	@exec env WRITE_MATRIX=1 $(PY) -m pytest tests/e2e/matrix $(ARGS)
+
+golden: install-test ## write anew what is expected of the traffic in tests/golden, to be read in the diff
+	@exec $(PY) -m tests.golden.write
+
+fuzz: install-test ## damaged traffic through every dialect for ten minutes; ARGS=60 for a minute of it
+	@exec $(PY) -m tests.fuzz.run $(ARGS)
 
 # One resolution for every Python and machine; the test lock takes the versions of the run lock.
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \

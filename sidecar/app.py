@@ -24,6 +24,7 @@ from sidecar.control.reload import Addresses, Reloader
 from sidecar.control.socket import ControlSocket, ControlSocketError
 from sidecar.dataplane.echo import EchoUpstream
 from sidecar.dataplane.executor import Clock, Executor
+from sidecar.dataplane.images import ImageFetcher
 from sidecar.dataplane.listener import Handler, HttpListener
 from sidecar.dataplane.server import DataServer, Program
 from sidecar.dataplane.upstream import HttpUpstream
@@ -61,6 +62,7 @@ class Sidecar:
         )
         self.reloader = Reloader(load, self.current, self.store, self.instruments, self._swapped)
         recorder = self.instruments.recorder
+        self.images = ImageFetcher()
         self.data = DataServer(
             Program(
                 current=self.current,
@@ -68,6 +70,7 @@ class Sidecar:
                 life=self.life,
                 report=self.report,
                 recorder=recorder,
+                images=self.images,
                 redact=self.instruments.redact,
                 instance=uuid.uuid4().hex[:16],
                 new_id=_new_id,

@@ -7,6 +7,7 @@ loaded as the program loads them; one that shows only a part is completed first.
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import re
 import shlex
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -22,11 +24,13 @@ from sidecar.config import schema
 from sidecar.config.load import load
 from sidecar.config.presets import PRESETS
 from sidecar.config.unbuilt import UNBUILT
-from sidecar.dataplane.echo import NOTICE
-from sidecar.dialects.openai_chat import errors
+from sidecar.dialects import DIALECTS
+from sidecar.neutral.problem import Problem, ProblemKind
+from sidecar.neutral.request import Severity
 from sidecar.policy.outcome import MOVABLE, OUTCOMES
 from sidecar.telemetry import metrics
 from sidecar.wire.contract import Operation
+from tests.declared import BACKEND, CLIENT, Declared, declared
 from tests.e2e.harness import Sidecar
 from tests.e2e.test_faults import TABLE
 
@@ -37,6 +41,7 @@ IDS = [str(page.relative_to(ROOT)) for page in PAGES]
 EVERY_PAGE = pytest.mark.parametrize("page", PAGES, ids=IDS)
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+CURL = re.compile(r"^curl (?:.*\\\n)*.*$", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 SPAN = re.compile(r"`([^`\n]+)`")
 FILE = re.compile(r"((?:[\w.-]+/)+[\w.-]*\w\.(?:py|md|toml|txt))(?::([\w.]+))?")
@@ -51,6 +56,13 @@ def section(page: str, head: str) -> str:
     """What stands below one heading of a page, up to the next of its kind."""
     found = re.search(rf"^## {head}\n(.*?)(?=^## |\Z)", text_of(page), re.DOTALL | re.MULTILINE)
     assert found is not None, f"{page} has no heading {head!r}"
+    return found[1]
+
+
+def subsection(text: str, head: str) -> str:
+    """What stands below one lesser heading of a text, up to the next of its kind."""
+    found = re.search(rf"^### {head}\n(.*?)(?=^### |\Z)", text, re.DOTALL | re.MULTILINE)
+    assert found is not None, f"there is no heading {head!r}"
     return found[1]
 
 
@@ -94,7 +106,8 @@ def test_a_configuration_loads(block: str, tmp_path: Path) -> None:
     base: dict[str, Any] = {"backends": {"home": {"preset": "ollama"}}}
     backends = written.get("backends", base["backends"])
     base["routes"] = {"any": {"targets": [{"backend": name} for name in backends]}}
-    environ = dict.fromkeys(re.findall(r"env: (\w+)", block), "a-key")
+    presets = [preset.key.env for preset in PRESETS.values() if preset.key is not None]
+    environ = dict.fromkeys([*presets, *re.findall(r"env: (\w+)", block)], "a-key")
     for name in re.findall(r"file: ([\w.-]+)", block):
         (tmp_path / name).write_text("a-key\n", encoding="utf-8")
     file = tmp_path / "sidecar.yaml"
@@ -114,17 +127,21 @@ def test_json_blocks_are_json(page: Path) -> None:
             json.loads(block)
 
 
-async def test_the_first_request_of_the_readme_works(tmp_path: Path) -> None:
-    block = next(block for _, block in FENCE.findall(text_of("README.md")) if "curl " in block)
-    words = shlex.split(block.replace("\\\n", " "))
-    path = words[1].removeprefix("http://localhost:14400")
-    kind, body = words[words.index("-H") + 1], words[words.index("-d") + 1]
+@pytest.mark.parametrize("page", ["README.md", "docs/dialects.md"])
+async def test_requests_by_curl_work(page: str, tmp_path: Path) -> None:
+    blocks = [block for _, block in FENCE.findall(text_of(page))]
+    commands = [one for block in blocks for one in CURL.findall(block)]
+    assert commands
     route = {"models": ["*"], "listed_first": True, "targets": [{"backend": "echo"}]}
     config = {"backends": {"echo": {"preset": "echo"}}, "routes": {"default": route}}
     async with Sidecar(tmp_path, config) as sidecar:
-        name, _, value = kind.partition(": ")
-        got = await sidecar.ask(path=path, data=body.encode(), headers={name: value})
-        assert (got.status, NOTICE in got.text) == (200, True)
+        for command in commands:
+            words = shlex.split(command.replace("\\\n", " "))
+            kind, body = words[words.index("-H") + 1], words[words.index("-d") + 1]
+            name, _, value = kind.partition(": ")
+            path, headers = urlsplit(words[1]).path, {name: value}
+            got = await sidecar.ask(path=path, data=body.encode(), headers=headers)
+            assert (got.status, b"[llm-sidecar" in got.raw) == (200, True), command
 
 
 def test_commands_and_targets_exist() -> None:
@@ -194,10 +211,12 @@ def test_links_resolve(page: Path) -> None:
 
 
 def test_every_module_is_in_the_architecture() -> None:
+    """Each stands in one row; the row of a file of several dialects has a `*` for their folder."""
     told = rows_by_span(section("docs/architecture.md", "Files"), 2)
-    modules = {str(path.relative_to(SIDECAR)) for path in SIDECAR.rglob("*.py")}
-    modules = {name for name in modules if not name.endswith("__init__.py")}
-    assert set(told) == modules
+    named = [path for row in told for path in SIDECAR.glob(row)]
+    modules = [path for path in SIDECAR.rglob("*.py") if path.name != "__init__.py"]
+    assert sorted(named) == sorted(modules)
+    assert all(any(SIDECAR.glob(row)) for row in told)
 
 
 def test_every_decision_is_in_the_index() -> None:
@@ -314,6 +333,26 @@ def test_the_table_of_what_is_not_built() -> None:
     }
 
 
+def test_the_tables_of_losses() -> None:
+    """Every loss that the dialects' source names, by severity, client and backend."""
+    losses = section("docs/dialects.md", "Losses")
+    told = {
+        Declared(name, severity, dialect, side)
+        for severity in Severity
+        for row in rows(subsection(losses, severity.capitalize()))
+        for side, cell in ((CLIENT, row[1]), (BACKEND, row[2]))
+        for name in words_of(row[0])
+        for dialect in words_of(cell)
+    }
+    known = {
+        one
+        for dialect in DIALECTS
+        for one in declared(Path(inspect.getfile(dialect.facts)).parent, dialect.name)
+    }
+    assert told - known == set(), "told, and not in the source"
+    assert known - told == set(), "in the source, and not told"
+
+
 def test_movable_problems() -> None:
     told = text_of("docs/configuration.md").partition("Problems: ")[2].partition(".")[0]
     assert words_of(told) == {kind.value for kind in MOVABLE}
@@ -336,4 +375,8 @@ def test_error_codes() -> None:
     told = words_of(prose(text_of("docs/faults.md")))
     modules = [path.read_text(encoding="utf-8") for path in SIDECAR.rglob("*.py")]
     codes = {code for text in modules for code in re.findall(r"\bcode=\"(\w+)\"", text)}
-    assert codes | set(errors._CODES.values()) <= told
+    for dialect in DIALECTS:
+        for kind in ProblemKind:
+            told_client = dialect.encode_error(Problem(kind, "so"), None)[1].decode()
+            codes |= set(re.findall(r'"code":"(\w+)"', told_client))
+    assert codes <= told

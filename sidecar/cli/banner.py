@@ -12,7 +12,7 @@ from sidecar.config.zero import Discovery
 
 ECHO = (
     "No model answers here: the built-in echo repeats what it is told, so that a first request\n"
-    "works. Start Ollama or export a key such as OPENAI_API_KEY, and start again."
+    "works. Start Ollama or export OPENAI_API_KEY or ANTHROPIC_API_KEY, and start again."
 )
 
 
@@ -28,10 +28,7 @@ def banner(snapshot: Snapshot, source: str, discovery: Discovery | None = None) 
         only = all(backend.echo for backend in snapshot.backends.values() if backend.enabled)
         parts.append(ECHO if only else "The built-in echo is among the backends: no model there.")
     if discovery is not None:
-        unspoken = [
-            f"{name}: found, but its dialect is not spoken yet." for name in discovery.unspoken
-        ]
-        parts.append("\n".join([*unspoken, *discovery.notes]))
+        parts.append("\n".join(discovery.notes))
     parts += [_receivers(snapshot), _clients(snapshot)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -77,8 +74,8 @@ def _clients(snapshot: Snapshot) -> str:
     return (
         "To point a client here, paste its line into the shell of the client:\n"
         f"  export OPENAI_BASE_URL={here}/v1 OPENAI_API_KEY=sidecar\n"
-        f"  export ANTHROPIC_BASE_URL={here} ANTHROPIC_API_KEY=sidecar   # not spoken yet\n"
-        f"  export OLLAMA_HOST={here}   # not spoken yet\n"
+        f"  export ANTHROPIC_BASE_URL={here} ANTHROPIC_API_KEY=sidecar\n"
+        f"  export OLLAMA_HOST={here}\n"
         "\n"
         "Try it:\n"
         f"  curl {here}/v1/chat/completions -H 'content-type: application/json' \\\n"

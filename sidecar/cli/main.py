@@ -38,8 +38,8 @@ examples:
 
 without --config, the file is $LLM_SIDECAR_CONFIG, else ./sidecar.yaml, else
 /etc/llm-sidecar/config.yaml; with none of them, the environment is searched for keys
-(OPENAI_API_KEY, QWEN_API_KEY, MISTRAL_API_KEY, BACKEND_URL, CUSTOM_BACKEND_1_API_URL, ...)
-and this machine for an Ollama.
+(OPENAI_API_KEY, ANTHROPIC_API_KEY, QWEN_API_KEY, MISTRAL_API_KEY, BACKEND_URL,
+CUSTOM_BACKEND_1_API_URL, ...) and this machine for an Ollama.
 
 exit codes: 0 well done, 1 failed, 2 wrong usage, 78 the configuration cannot be used
 """

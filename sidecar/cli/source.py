@@ -55,11 +55,10 @@ def source(
 
 def _nothing(found: Discovery) -> Fault:
     """The fault of a start that has neither a file nor anything in the environment."""
-    unspoken = (f"{name}, whose dialect is not spoken yet" for name in found.unspoken)
     return Fault(
         ("backends",),
-        "; ".join(("no configuration file and no backend", *unspoken, *found.notes)),
-        "a key in the environment (OPENAI_API_KEY, QWEN_API_KEY, MISTRAL_API_KEY, BACKEND_URL, "
-        "CUSTOM_BACKEND_1_API_URL), an Ollama at OLLAMA_HOST or localhost:11434, or --config FILE; "
-        "to try the sidecar without any, say --echo",
+        "; ".join(("no configuration file and no backend", *found.notes)),
+        "a key in the environment (OPENAI_API_KEY, ANTHROPIC_API_KEY, QWEN_API_KEY, "
+        "MISTRAL_API_KEY, BACKEND_URL, CUSTOM_BACKEND_1_API_URL), an Ollama at OLLAMA_HOST or "
+        "localhost:11434, or --config FILE; to try the sidecar without any, say --echo",
     )

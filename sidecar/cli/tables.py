@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+_HEADS = ("BACKEND", "DIALECT", "AT", "STATE", "SUCCESS", "MEAN", "P95", "MIN", "MAX", "LAST FAULT")
+
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Columns as wide as their widest cell; None is a dash."""
@@ -27,12 +29,7 @@ def status(seen: Mapping[str, Any]) -> str:
     if configuration["faults"]:
         parts[-1] += "\n  The last one read cannot be used:"
         parts[-1] += "".join(f"\n  {line}" for line in configuration["faults"].splitlines())
-    parts.append(
-        table(
-            ("BACKEND", "AT", "STATE", "SUCCESS", "MEAN", "P95", "MIN", "MAX", "LAST FAULT"),
-            [_backend(one) for one in seen["backends"]],
-        )
-    )
+    parts.append(table(_HEADS, [_backend(one) for one in seen["backends"]]))
     parts.append(
         table(
             ("ROUTE", "MODELS", "READY", "CHAIN"),
@@ -47,7 +44,8 @@ def _backend(one: Mapping[str, Any]) -> list[object]:
     rate, fault = one["success_rate"], one["last_fault"] or {}
     times = [_milliseconds(latency.get(key)) for key in ("mean", "p95", "shortest", "longest")]
     success = None if rate is None else f"{rate:.1%}"
-    return [one["name"], one["host"], one["availability"], success, *times, fault.get("message")]
+    where = [one["name"], one["dialect"], one["host"]]
+    return [*where, one["availability"], success, *times, fault.get("message")]
 
 
 def _route(one: Mapping[str, Any]) -> list[object]:

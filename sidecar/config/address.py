@@ -20,20 +20,28 @@ class Key:
     forwarded: bool = False
 
 
-def key_for(auth: Credential | Forward | None, client_key: str | None) -> Key:
+# Anthropic takes the tokens of its subscriptions as bearer tokens only, its API keys in a header
+_ALWAYS_BEARER = "sk-ant-oat"
+
+
+def key_for(backend: Backend, client_key: str | None) -> Key:
     """The key for a call by a client that brought `client_key`."""
-    match auth:
+    match backend.auth:
         case None:
             return Key()
-        case Credential():
-            return _placed(auth)
-        case Forward():
-            foreign = client_key is None or any(
-                fnmatchcase(client_key, pattern) for pattern in auth.replace
-            )
-            if not foreign:
-                return Key({"Authorization": f"Bearer {client_key}"}, forwarded=True)
-            return _placed(auth.otherwise) if auth.otherwise is not None else Key()
+        case Credential() as credential:
+            return _placed(credential)
+        case Forward(replace, otherwise):
+            if client_key and not any(fnmatchcase(client_key, pattern) for pattern in replace):
+                return _forwarded(client_key, backend.dialect.key_header)
+            return _placed(otherwise) if otherwise is not None else Key()
+
+
+def _forwarded(key: str, header: str) -> Key:
+    """The client's key where the backend's dialect looks for one, wherever the client's had it."""
+    if header == "authorization" or key.startswith(_ALWAYS_BEARER):
+        return Key({"Authorization": f"Bearer {key}"}, forwarded=True)
+    return Key({header: key}, forwarded=True)
 
 
 def _placed(credential: Credential) -> Key:

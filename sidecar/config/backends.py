@@ -8,7 +8,6 @@ import hashlib
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from sidecar.config import base_url, credentials
 from sidecar.config.faults import KeyPath, Report, shown
@@ -23,8 +22,8 @@ from sidecar.config.schema import (
     SecretSection,
 )
 from sidecar.config.secret import Secret
-from sidecar.config.snapshot import Backend, Credential, Forward, Quirks, UsageInStream
-from sidecar.dialects import by_name
+from sidecar.config.snapshot import Backend, Credential, Forward, Place, Quirks, UsageInStream
+from sidecar.dialects import DIALECTS, by_name
 from sidecar.policy.routing import Timeouts
 from sidecar.wire.contract import Dialect
 
@@ -83,6 +82,24 @@ def _usual_auth(backend: BackendSection, preset: Preset) -> AuthSection | None:
     return AuthSection(header=named) if preset.key.place == "header" else AuthSection(query=named)
 
 
+def _usual_place(section: BackendSection, dialect: Dialect) -> tuple[Place, str]:
+    """Where a vendor takes its keys; where no vendor is named, where the dialect does."""
+    key = PRESETS.get(section.preset or "", Preset()).key
+    if key is not None:
+        return key.place, key.name
+    name = dialect.key_header
+    return ("bearer" if name == "authorization" else "header"), name
+
+
+def pasted(dialect: Dialect) -> tuple[str, ...]:
+    """The paths that people leave at the end of a base URL."""
+    if dialect.base_prefix:
+        return tuple(dialect.known_suffixes)
+    # where nothing belongs behind the host, no path of any client does
+    others = [path for one in DIALECTS for path in (one.base_prefix, *one.endpoints)]
+    return (*dialect.known_suffixes, *others)
+
+
 class BackendResolver:
     """Resolves one backend after the other.
 
@@ -114,13 +131,13 @@ class BackendResolver:
             )
             return None
         quirks = self._quirks(path, section.quirks)
-        url = "" if preset.echo else self._base_url(path, section, preset, dialect)
+        url = "" if preset.echo else self._base_url(path, section, dialect)
         if url is None:
             return None
         local = True if preset.echo else locality(url)
         enabled = section.enabled and not self._bars(name, section, local)
         # a backend that is switched off may lack what it would need
-        auth = self._auth(path, section) if enabled else None
+        auth = self._auth(path, section, dialect) if enabled else None
         ca = self._authorities(path, section.ca) if section.ca and enabled else None
         limits = section.timeouts
         return Backend(
@@ -132,6 +149,7 @@ class BackendResolver:
             model=section.model,
             models={asked.casefold(): own for asked, own in section.models.items()},
             context=section.context,
+            batch=section.batch,
             auth=auth,
             timeouts=Timeouts(
                 connect=limits.connect or self._defaults.connect,
@@ -140,6 +158,7 @@ class BackendResolver:
                 whole=limits.whole or self._defaults.whole,
             ),
             quirks=quirks,
+            traits=preset.traits,
             ca=ca,
             proxy=section.proxy == "env",
             echo=preset.echo,
@@ -159,17 +178,14 @@ class BackendResolver:
         )  # fmt: skip
         return True
 
-    def _base_url(
-        self, path: KeyPath, section: BackendSection, preset: Preset, dialect: Dialect
-    ) -> str | None:
-        path = (*path, "base_url")
+    def _base_url(self, path: KeyPath, section: BackendSection, dialect: Dialect) -> str | None:
+        path, prefix = (*path, "base_url"), dialect.base_prefix
         if section.base_url is None:
-            self._report.error(path, "nothing", "an address such as http://127.0.0.1:8000/v1")
+            example = f"http://127.0.0.1:8000{prefix}"
+            self._report.error(path, "nothing", f"an address such as {example}")
             return None
         around = (section.quirks.path or "{path}").removesuffix("{path}").rstrip("/")
-        url, taken = base_url.trim(
-            section.base_url, (*dialect.known_suffixes, *preset.pasted, around)
-        )
+        url, taken = base_url.trim(section.base_url, (*pasted(dialect), around))
         try:
             address = base_url.read(url)
         except ValueError as error:
@@ -186,10 +202,10 @@ class BackendResolver:
                 path, f"{''.join(reversed(taken))!r} at the end", "the address before it",
                 f"corrected to {url}",
             )  # fmt: skip
-        elif not around and not base_url.has_path(url):
+        elif prefix and not around and not base_url.has_path(url):
             self._report.warn(
                 path, "a host without a path", "the path too where there is one",
-                f"most servers want {url}/v1",
+                f"most servers want {url}{prefix}",
             )  # fmt: skip
         return url
 
@@ -220,7 +236,9 @@ class BackendResolver:
                 f"a {kind} that holds no secret", "credentials belong in auth", at_key=True,
             )  # fmt: skip
 
-    def _auth(self, path: KeyPath, section: BackendSection) -> Credential | Forward | None:
+    def _auth(
+        self, path: KeyPath, section: BackendSection, dialect: Dialect
+    ) -> Credential | Forward | None:
         path = (*path, "auth")
         match section.auth:
             case AuthSection(bearer=SecretSection() as ref):
@@ -232,22 +250,21 @@ class BackendResolver:
                 place = (*path, "query", "value")
                 return self._credential(place, "query", named.name, named.value)
             case AuthSection(forward=ForwardSection() as forward):
-                return self._forward((*path, "forward"), section, forward)
+                usual = _usual_place(section, dialect)
+                return self._forward((*path, "forward"), forward, *usual)
             case _:
                 return None
 
-    def _forward(self, path: KeyPath, section: BackendSection, forward: ForwardSection) -> Forward:
+    def _forward(self, path: KeyPath, forward: ForwardSection, place: Place, name: str) -> Forward:
         otherwise = None
         if forward.otherwise is not None:
-            key = PRESETS.get(section.preset or "", Preset()).key
-            where, name = (key.place, key.name) if key else ("bearer", "authorization")
-            otherwise = self._credential((*path, "else"), where, name, forward.otherwise)
+            otherwise = self._credential((*path, "else"), place, name, forward.otherwise)
         return Forward(forward.replace, otherwise)
 
     def _credential(
         self,
         path: KeyPath,
-        place: Literal["bearer", "header", "query"],
+        place: Place,
         name: str,
         ref: SecretSection,
     ) -> Credential | None:

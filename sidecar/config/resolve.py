@@ -16,10 +16,21 @@ from sidecar.config.backends import BackendResolver, Surroundings
 from sidecar.config.base_url import LOOPBACK
 from sidecar.config.complaints import Checked
 from sidecar.config.document import Document
-from sidecar.config.faults import ConfigError, Fault, KeyPath, Report, Severity, in_order, shown
+from sidecar.config.faults import (
+    ConfigError,
+    Fault,
+    KeyPath,
+    Report,
+    Severity,
+    did_you_mean,
+    in_order,
+    listed,
+    shown,
+)
 from sidecar.config.routes import Backends, check_names, resolve_routes
 from sidecar.config.schema import Configuration, ControlSection, DataSection, ListenersSection
 from sidecar.config.snapshot import Backend, Doors, Drain, Listener, Log, Snapshot
+from sidecar.dialects import DIALECTS
 from sidecar.policy.budget import BudgetSettings
 from sidecar.wire import json
 from sidecar.wire.contract import RequestLimits
@@ -54,12 +65,11 @@ def resolve(
         for name, section in configuration.backends.items()
     }
     _check_backends(backends, resolver.barred, report)
+    known = {**_mentioned(document), **backends}
     table = resolve_routes(
-        configuration.routes,
-        {**_mentioned(document), **backends},
-        resolver.barred if local_only else None,
-        report,
+        configuration.routes, known, resolver.barred if local_only else None, report
     )
+    manages = _manages(configuration.listeners.data, known, resolver.barred, report)
     own = Report(fault for fault in report.faults if not checked.explains(fault))
     check_names(document.data.get("routes"), own)
     located = in_order(document.locate([*document.faults, *checked.faults, *own.faults]))
@@ -78,6 +88,8 @@ def resolve(
         backends={name: backend for name, backend in backends.items() if backend is not None},
         routes=table,
         limits=RequestLimits(**configuration.limits.model_dump()),
+        fetch_images=configuration.fetch_images,
+        manages=manages,
         retry_budget=BudgetSettings(
             configuration.retry_budget.share, configuration.retry_budget.floor
         ),
@@ -152,6 +164,30 @@ def _bind(path: KeyPath, bind: str, report: Report) -> tuple[str, ...]:
         hint = "write 0.0.0.0 for all addresses" if bind == "*" else ""
         report.error(path, shown(bind), "loopback or an IP address", hint)
         return LOOPBACK
+
+
+def _manages(data: DataSection, backends: Backends, barred: set[str], report: Report) -> str | None:
+    """The backend whose models clients may change, where one is named that can be reached."""
+    path: KeyPath = ("listeners", "data", "manage")
+    name = data.manage
+    if name is None or name in barred:
+        return None
+    if name not in backends:
+        known = f"one of {listed(backends)}" if backends else "the name of a backend"
+        report.error(path, shown(name), known, did_you_mean(name, backends))
+        return None
+    backend = backends[name]
+    if backend is None:
+        return None
+    if not backend.enabled:
+        report.error(path, f"{name!r}, which is not enabled", "a backend that can be reached")
+    elif not backend.dialect.managing:
+        able = listed(one.name for one in DIALECTS if one.managing)
+        report.error(
+            path, f"{name!r}, which speaks the dialect {backend.dialect.name}",
+            f"a backend of the dialect {able}", "no other has paths that change models",
+        )  # fmt: skip
+    return name
 
 
 def _check_open(data: DataSection, listener: Listener, report: Report) -> None:

@@ -81,6 +81,7 @@ def _route(
         stay_local=stay_local,
         relay=section.relay,
         listed_first=section.listed_first,
+        losses_strict=section.losses == "strict",
         on={ProblemKind(kind): Disposition(word) for kind, word in section.on.items()},
     )
 

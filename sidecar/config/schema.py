@@ -84,6 +84,8 @@ class DataSection(Section):
     """Web origins that may call from a browser."""
     i_know_this_is_open: Truth = False
     """Allows a bind beyond loopback although nobody needs a key."""
+    manage: Text | None = None
+    """Name of the backend whose models clients may pull, push, create, copy and delete."""
 
 
 class AdminSection(Section):
@@ -228,6 +230,8 @@ class BackendSection(Section):
     """The client's name: the backend's name."""
     context: dict[Text, Count] = {}
     """Tokens that a model's context holds."""
+    batch: Count | None = None
+    """Texts that it embeds at once; longer lists are split."""
     auth: Annotated[AuthSection, BeforeValidator(_no_literal)] | None = None
     """The credential; none where the backend needs none."""
     timeouts: TimeoutsSection = TimeoutsSection()
@@ -290,8 +294,8 @@ class RouteSection(Section):
     """What to do when a stream breaks: an honest error event."""
     delivery: Literal["live"] = "live"
     """Answers flow as they arrive."""
-    losses: Literal["name"] = "name"
-    """Losses of a translation are named."""
+    losses: Literal["name", "strict"] = "name"
+    """What a translation loses is named; strict refuses a request that would lose meaning."""
     stay: Literal["anywhere", "local"] = "anywhere"
     """local never leaves loopback and private addresses."""
     public: Truth = False
@@ -378,6 +382,8 @@ class Configuration(Section):
     """Bounds on what clients send."""
     retry_budget: BudgetSection = BudgetSection()
     """Bounds on retries."""
+    fetch_images: Truth = False
+    """Fetches images that a request only points to, for backends that fetch none."""
     metrics: MetricsSection = MetricsSection()
     """What the metrics hold."""
 

@@ -12,7 +12,9 @@ from typing import Literal
 from sidecar.config.secret import Secret
 from sidecar.policy.budget import BudgetSettings
 from sidecar.policy.routing import RouteTable, Timeouts
-from sidecar.wire.contract import Dialect, RequestLimits
+from sidecar.wire.contract import Dialect, RequestLimits, Traits
+
+Place = Literal["bearer", "header", "query"]  # where a key goes
 
 
 class UsageInStream(StrEnum):
@@ -25,16 +27,16 @@ class UsageInStream(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A configured key and where it goes: `bearer`, a `header` or a `query` parameter."""
+    """A configured key and where it goes."""
 
-    place: Literal["bearer", "header", "query"]
+    place: Place
     name: str  # of the header or parameter
     secret: Secret
 
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """The client's own key goes to the backend, as a bearer token.
+    """The client's own key goes to the backend, where its dialect looks for one.
 
     A key that matches a pattern of `replace`, or none at all, is answered by `otherwise`.
     """
@@ -73,9 +75,11 @@ class Backend:
     model: str | None
     models: Mapping[str, str]  # asked name in lower case → name at the backend
     context: Mapping[str, int]
+    batch: int | None  # texts that it embeds at once; None where nobody said
     auth: Credential | Forward | None
     timeouts: Timeouts
     quirks: Quirks
+    traits: Traits
     ca: str | None  # PEM text of further authorities
     proxy: bool  # honour the proxies of the environment
     echo: bool  # the built-in echo instead of an address
@@ -132,6 +136,8 @@ class Snapshot:
     backends: Mapping[str, Backend]
     routes: RouteTable
     limits: RequestLimits
+    fetch_images: bool  # those that a request only points to, for backends that fetch none
+    manages: str | None  # the backend whose models clients may change
     retry_budget: BudgetSettings
     model_label: bool
     secrets: tuple[str, ...]  # every secret value, for the redactor; never printed

@@ -18,18 +18,10 @@ UNBUILT: tuple[tuple[str, tuple[object, ...], str], ...] = (
     ("backends.*.queue", (), "queueing for a backend is"),
     ("backends.*.breaker", (), "the circuit breaker is"),
     ("backends.*.probe", (), "active health checks are"),
-    ("backends.*.dialect", ("anthropic", "ollama", "openai-responses"), "this dialect is"),
-    ("backends.*.preset", ("anthropic",), "the dialect that this vendor speaks is"),
     ("routes.*.public", (True,), "the public listener is"),
     ("routes.*.recover.*", ("replay", "continue"), "recovery after the first byte is"),
     ("routes.*.delivery", ("assured",), "assured delivery is"),
-    ("routes.*.losses", ("strict",), "translation between dialects, and so its losses, is"),
 )
-# what to write where leaving it out is no remedy
-_INSTEAD = {
-    "backends.*.dialect": "openai, the dialect that is spoken",
-    "backends.*.preset": "the preset of another vendor, which speaks the dialect openai",
-}
 
 
 def unbuilt(data: object) -> list[Fault]:
@@ -40,10 +32,8 @@ def unbuilt(data: object) -> list[Fault]:
             if values and value not in values:
                 continue
             found = shown(value) if values else f"the key {path[-1]}"
-            remedy = "" if pattern in _INSTEAD else "; leave it out"
-            expected = _INSTEAD.get(pattern, "nothing there")
-            sentence = f"{name} not built yet{remedy}"
-            faults.append(Fault(path, found, expected, sentence, at_key=not values))
+            sentence = f"{name} not built yet; leave it out"
+            faults.append(Fault(path, found, "nothing there", sentence, at_key=not values))
     return faults
 
 

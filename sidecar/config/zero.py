@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sidecar.config import base_url, units
-from sidecar.config.backends import locality
+from sidecar.config.backends import locality, pasted
 from sidecar.config.presets import PRESETS
 from sidecar.config.schema import AdminSection, DataSection
-from sidecar.dialects import DIALECTS
+from sidecar.dialects import by_name
 
 LOCAL_OLLAMA = "http://localhost:11434"
 SOURCE = "the environment"
@@ -20,11 +20,10 @@ SOURCE = "the environment"
 # preset, variables of the key (the first that is set counts), of the address and of the model
 _VENDORS = (
     ("openai", ("OPENAI_API_KEY",), "OPENAI_BASE_URL", "OPENAI_MODEL"),
+    ("anthropic", ("ANTHROPIC_API_KEY",), "ANTHROPIC_BASE_URL", "ANTHROPIC_MODEL"),
     ("qwen", ("QWEN_API_KEY", "DASHSCOPE_API_KEY"), "QWEN_BASE_URL", "QWEN_MODEL"),
     ("mistral", ("MISTRAL_API_KEY",), None, None),
 )
-# services whose dialect is not spoken yet: variables of the key and of the address, and a name
-_UNSPOKEN = (("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "Anthropic"),)
 _CUSTOM = re.compile(r"CUSTOM_BACKEND_(\d{1,3})_([A-Z_]+)")
 _CUSTOM_PARTS = ("API_URL", "API_KEY", "MODEL", "REQUEST_TIMEOUT")
 
@@ -46,7 +45,6 @@ class Discovery:
     data: dict[str, object]
     found: tuple[Found, ...]
     notes: tuple[str, ...]  # what was skipped or corrected, in whole sentences
-    unspoken: tuple[str, ...]  # services whose dialect is not spoken yet
     echo: bool
 
 
@@ -69,7 +67,6 @@ def discover(
     look.vendors()
     look.custom()
     look.backend_url()
-    unspoken = tuple(name for key, url, name in _UNSPOKEN if look.is_elsewhere(key, url))
     echo = allow_echo and not look.backends
     if echo:
         look.backends["echo"] = {"preset": "echo"}
@@ -82,7 +79,7 @@ def discover(
     data: dict[str, object] = {"version": 1}
     if look.backends:
         data |= {"backends": look.backends, "routes": {"default": route}}
-    return Discovery(data, tuple(look.found), tuple(dict.fromkeys(look.notes)), unspoken, echo)
+    return Discovery(data, tuple(look.found), tuple(dict.fromkeys(look.notes)), echo)
 
 
 @dataclass
@@ -125,22 +122,11 @@ class _Look:
         model = models[0] if models else None
         self._add("ollama", source, {"preset": "ollama", "base_url": url, "model": model})
 
-    def is_elsewhere(self, key: str, url_variable: str) -> bool:
-        """Whether a service has a key, and its address is not one of ours."""
-        written = self.get(url_variable)
-        return bool(self.get(key)) and not (written and self._is_ours(url_variable, written))
-
-    def _is_ours(self, variable: str, written: str) -> bool:
-        try:
-            return self._is_own(variable, written)
-        except ValueError:  # what is not an address is not ours either
-            return False
-
     def vendors(self) -> None:
         for preset, keys, url_variable, model_variable in _VENDORS:
             url = None
             if url_variable is not None and self.get(url_variable):
-                url = self._url(url_variable)
+                url = self._url(url_variable, PRESETS[preset].dialect)
                 if url is None:
                     continue
             key = next((one for one in keys if self.get(one)), None)
@@ -154,7 +140,7 @@ class _Look:
             backend: dict[str, object] = {
                 "preset": preset,
                 "base_url": url,
-                "auth": {"bearer": {"env": key}},
+                "auth": _auth(preset, key),
                 "model": model or None,
             }
             self._add(preset, key, backend)
@@ -185,7 +171,7 @@ class _Look:
     def _add_plain(
         self, name: str, url_variable: str, key_variable: str, model: str, limit: float | None
     ) -> None:
-        url = self._url(url_variable)
+        url = self._url(url_variable, "openai")
         if url is None:
             return
         backend: dict[str, object] = {"dialect": "openai", "base_url": url, "model": model or None}
@@ -208,10 +194,11 @@ class _Look:
         model = backend.get("model") or (preset.model if preset else None)
         self.found.append(Found(name, source, url, str(model) if model else None))
 
-    def _url(self, variable: str) -> str | None:
+    def _url(self, variable: str, dialect_name: str) -> str | None:
         """The base URL in a variable; None, with a note, where it cannot be used."""
-        written = self.get(variable)
-        url, taken = base_url.trim(written, [one for d in DIALECTS for one in d.known_suffixes])
+        written, dialect = self.get(variable), by_name(dialect_name)
+        assert dialect is not None
+        url, taken = base_url.trim(written, pasted(dialect))
         try:
             base_url.read(url)
         except ValueError as error:
@@ -221,8 +208,8 @@ class _Look:
             return None
         if taken and taken != ["/"]:
             self.notes.append(f"{variable} names a whole endpoint; trimmed to {url}.")
-        if not base_url.has_path(written):
-            url += "/v1"
+        if dialect.base_prefix and not base_url.has_path(written):
+            url += dialect.base_prefix
             self.notes.append(f"{variable} has no path: {url} is asked.")
         return url
 
@@ -265,6 +252,14 @@ class _Look:
                 return limit
         self.notes.append(f"{variable} is not a sensible number of {unit}: ignored.")
         return None
+
+
+def _auth(preset: str, variable: str) -> dict[str, object]:
+    """A reference to a vendor's key, which goes where the vendor takes it."""
+    key, ref = PRESETS[preset].key, {"env": variable}
+    if key is None or key.place == "bearer":
+        return {"bearer": ref}
+    return {key.place: {"name": key.name, "value": ref}}
 
 
 def ollama_url(written: str) -> str:

@@ -1,12 +1,13 @@
-"""Asks each backend which models it has, in the background; planning and `/v1/models` use it.
+"""Asks each backend which models it has, in the background; planning and lists of models use it.
 
 Nothing waits for it: until a backend has answered its catalogue is simply not known, and one that
-fails is asked again soon. Prompts are never part of it.
+fails is asked again soon. What a list leaves out is asked model by model, where the dialect has a
+way to. Prompts are never part of it.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
@@ -20,19 +21,24 @@ from sidecar.runtime.current import Current
 from sidecar.runtime.store import BackendKey, RuntimeStore, key_of
 from sidecar.telemetry.redact import Redactor
 from sidecar.wire import json
-from sidecar.wire.contract import Operation
+from sidecar.wire.contract import ModelEntry, Operation
 
 _log = logging.getLogger(__name__)
 
 EVERY = 300.0  # seconds
 AFTER_FAILURE = 15.0  # doubles with each further failure, up to EVERY
-TIME_LIMIT = 5.0
+TIME_LIMIT = 5.0  # for a list, and once more for what is asked model by model
 AT_ONCE = 4  # backends asked at the same time, so that many of them never crowd the event loop
-LARGEST = 8 * 1024 * 1024  # bytes of a list that is still read
+LARGEST = 8 * 1024 * 1024  # bytes of an answer that is still read
+MOST_PAGES = 10  # of a list
+MOST_SHOWN = 50  # models that are asked for one by one
 
 
 class Unlisted(Exception):
     """A backend did not tell its models; the message says why."""
+
+
+FAILURES = (Unlisted, httpx.HTTPError, httpx.InvalidURL, OSError)
 
 
 class Catalogue:
@@ -90,16 +96,20 @@ class Catalogue:
             async with self._places, asyncio.timeout(TIME_LIMIT):
                 if stays_local and backend.local is None:
                     await _check_local(backend)
-                names = await list_models(backend, clients)
-        except (Unlisted, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+                entries = await list_models(backend, clients)
+        except FAILURES as error:
             why = self._redact(str(error)) or type(error).__name__
             _log.debug("backend %s did not list its models: %s", backend.name, why)
             self._due[key] = self._clock() + self._pause[key]
             self._pause[key] = min(EVERY, 2 * self._pause[key])
             return
-        self._store.learn_models(backend, names)
         self._due[key] = self._clock() + EVERY
         self._pause[key] = AFTER_FAILURE
+        before = self._store.state(backend).entries or {}
+        entries = [_as_known(entry, before) for entry in entries]
+        self._store.learn_models(backend, entries)
+        async with self._places:
+            self._store.learn_models(backend, await show_models(backend, entries, clients))
 
 
 class Clients:
@@ -128,23 +138,96 @@ class Clients:
         return self._clients[kind]
 
 
-async def list_models(backend: Backend, clients: Clients) -> Mapping[str, str]:
-    """The models of a backend: name in lower case → its own name. Raises Unlisted."""
+async def list_models(backend: Backend, clients: Clients) -> Sequence[ModelEntry]:
+    """The models of a backend, as its list tells of them. Raises one of FAILURES."""
     path = backend.dialect.backend_paths.get(Operation.MODELS)
     if path is None:
         raise Unlisted(f"the dialect {backend.dialect.name} has no list of models")
-    key = key_for(backend.auth, client_key=None)
-    headers = {"accept": "application/json", **backend.quirks.header, **key.headers}
-    url = url_for(backend, path, key.query)
-    body = bytearray()
-    async with clients.for_backend(backend).stream("GET", url, headers=headers) as answer:
+    found: list[ModelEntry] = []
+    page: Mapping[str, str] = {}
+    for _ in range(MOST_PAGES):
+        listing = await _asked(backend, clients, "GET", path, page)
+        try:
+            found += backend.dialect.decode_models(listing)
+        except ValueError as error:
+            raise Unlisted(f"its list of models cannot be read: {error}") from None
+        following = _page_after(listing)
+        if following is None or following == page:
+            break
+        page = following
+    return found
+
+
+async def show_models(
+    backend: Backend, entries: Sequence[ModelEntry], clients: Clients
+) -> Sequence[ModelEntry]:
+    """The entries with what the backend tells of single models, as far as there is time."""
+    if Operation.SHOW not in backend.dialect.backend_paths:
+        return entries
+    learned = {entry.id: entry for entry in entries}
+    unknown = [entry for entry in entries if None in (entry.context, entry.capabilities)]
+    with suppress(TimeoutError):
+        async with asyncio.timeout(TIME_LIMIT):
+            for entry in unknown[:MOST_SHOWN]:
+                learned[entry.id] = await _shown(backend, entry, clients)
+    return list(learned.values())
+
+
+async def _shown(backend: Backend, entry: ModelEntry, clients: Clients) -> ModelEntry:
+    """The entry with what the backend tells of this model, if anything."""
+    path = backend.dialect.backend_paths[Operation.SHOW]
+    try:
+        told = await _asked(backend, clients, "POST", path, {}, {"model": entry.id})
+    except FAILURES:
+        return entry
+    return backend.dialect.learn_model(entry, told) if isinstance(told, dict) else entry
+
+
+async def _asked(
+    backend: Backend,
+    clients: Clients,
+    method: str,
+    path: str,
+    query: Mapping[str, str],
+    body: json.Json | None = None,
+) -> object:
+    """The JSON that a backend answers to one question. Raises one of FAILURES."""
+    key = key_for(backend, client_key=None)
+    headers = {
+        "accept": "application/json",
+        **({"content-type": "application/json"} if body is not None else {}),
+        **backend.dialect.backend_headers,
+        **backend.quirks.header,
+        **key.headers,
+    }
+    url = url_for(backend, path, {**key.query, **query})
+    content = json.dumps(body) if body is not None else None
+    client, answered = clients.for_backend(backend), bytearray()
+    async with client.stream(method, url, headers=headers, content=content) as answer:
         async for chunk in answer.aiter_bytes():
-            body += chunk
-            if len(body) > LARGEST:
-                raise Unlisted(f"its list of models is larger than {LARGEST} bytes")
+            answered += chunk
+            if len(answered) > LARGEST:
+                raise Unlisted(f"its answer is larger than {LARGEST} bytes")
     if answer.status_code != 200:
         raise Unlisted(f"it answered {answer.status_code}")
-    return {name.casefold(): name for name in _names(bytes(body))}
+    try:
+        return json.loads(bytes(answered))
+    except json.InvalidJson as error:
+        raise Unlisted(f"its answer is not JSON: {error}") from None
+
+
+def _page_after(listing: object) -> Mapping[str, str] | None:
+    """The query of the next page, where a list says that it goes on, as Anthropic's does."""
+    if not isinstance(listing, dict) or listing.get("has_more") is not True:
+        return None
+    last = listing.get("last_id")
+    return {"after_id": last, "limit": "1000"} if isinstance(last, str) else None
+
+
+def _as_known(entry: ModelEntry, before: Mapping[str, ModelEntry]) -> ModelEntry:
+    """What is known already of a model that is still the same."""
+    known = before.get(entry.id.casefold(), entry)
+    return known if entry.digest and entry.digest == known.digest else entry
 
 
 def _stays_local(backend: Backend, snapshot: Snapshot) -> bool:
@@ -160,16 +243,3 @@ async def _check_local(backend: Backend) -> None:
     found = await asyncio.get_running_loop().getaddrinfo(url.host, url.port)
     if not all(is_local(str(address[0])) for *_, address in found):
         raise Unlisted("its name leads to a public address")
-
-
-def _names(body: bytes) -> list[str]:
-    """The ids of a list of models; some vendors leave out the envelope."""
-    try:
-        listing = json.loads(body)
-    except json.InvalidJson as error:
-        raise Unlisted(f"its list of models is not JSON: {error}") from None
-    entries = listing.get("data") if isinstance(listing, dict) else listing
-    if not isinstance(entries, list):
-        raise Unlisted("its list of models is not a list")
-    ids = [entry.get("id") for entry in entries if isinstance(entry, dict)]
-    return [name for name in ids if isinstance(name, str)]

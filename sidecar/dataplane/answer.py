@@ -10,13 +10,13 @@ from enum import Enum
 from aiohttp import web
 
 from sidecar.neutral.problem import AttemptFailed, Problem, ProblemKind
+from sidecar.wire import json
 from sidecar.wire.contract import Dialect
 
 SERVER = "llm-sidecar"
 WORTH_COMPRESSING = 256  # bytes
 
 _STREAM_HEADERS = {
-    "content-type": "text/event-stream; charset=utf-8",
     "cache-control": "no-cache",
     "x-accel-buffering": "no",
 }
@@ -43,7 +43,7 @@ class Answer:
         self.state = State.OPEN
         self.common = {"x-request-id": request_id, "server": SERVER, "x-sidecar-attempts": "0"}
         self.closing = False  # the connection is not to be used again
-        self._has_events = False
+        self._fail: Callable[[Problem], bytes] | None = None  # of a stream that has begun
 
     @property
     def committed(self) -> bool:
@@ -53,7 +53,7 @@ class Answer:
     @property
     def has_content(self) -> bool:
         """Whether a stream's content, not only an error, has reached the client."""
-        return self.committed and self._has_events
+        return self.committed and self._fail is not None
 
     @property
     def status(self) -> int | None:
@@ -75,14 +75,21 @@ class Answer:
         await self._prepare(response)
         await self.finish()
 
+    async def json(self, value: object) -> None:
+        """Send a whole answer of our own."""
+        await self.whole(200, {"Content-Type": "application/json"}, json.dumps(value))
+
     async def begin(self, status: int, headers: Mapping[str, str]) -> None:
         """Send the head of a body that will flow, as its headers describe it."""
         await self._prepare(web.StreamResponse(status=status, headers={**headers, **self.common}))
 
-    async def begin_events(self, headers: Mapping[str, str]) -> None:
-        """Send the head of a stream of events."""
-        self._has_events = True
-        await self.begin(200, {**headers, **_STREAM_HEADERS})
+    async def begin_events(
+        self, headers: Mapping[str, str], fail: Callable[[Problem], bytes]
+    ) -> None:
+        """Send the head of a stream; `fail` words the event that ends it where it breaks."""
+        self._fail = fail
+        kind = {"content-type": self.dialect.framing.content_type}
+        await self.begin(200, {**headers, **_STREAM_HEADERS, **kind})
 
     async def _prepare(self, response: web.StreamResponse) -> None:
         self._response = response
@@ -117,12 +124,12 @@ class Answer:
         """
         if self.state is State.ENDED:
             return
-        if not self._has_events:
+        if self._fail is None:
             self.state = State.ENDED
             if self._http.transport is not None:
                 self._http.transport.abort()
             return
-        await self.write(self.dialect.fail_stream(problem))
+        await self.write(self._fail(problem))
         await self.finish()
 
 

@@ -3,35 +3,31 @@
 from sidecar.dataplane.answer import Answer
 from sidecar.dataplane.event_stream import EventStream
 from sidecar.dataplane.headers import towards_client
-from sidecar.dataplane.intake import Inbound
 from sidecar.dataplane.opening import Opened
 from sidecar.dataplane.upstream import RawReply
 from sidecar.neutral.problem import AttemptFailed, Problem, ProblemKind
 
 
-async def deliver(
-    opened: Opened, reply: RawReply, inbound: Inbound, answer: Answer, idle: float
-) -> None:
+async def deliver(opened: Opened, reply: RawReply, answer: Answer, idle: float) -> None:
     """Carry an opened answer to its end; `idle` in seconds bounds each gap of a stream.
 
     Raises AttemptFailed when the backend breaks off or the client leaves.
     """
     headers = towards_client(reply.headers)
-    if opened.body is not None:
+    if opened.tap is None:
+        assert opened.whole is not None
         headers["content-type"] = "application/json"
-        await answer.whole(opened.status, headers, opened.body)
+        await answer.whole(opened.status, headers, opened.whole.body)
         return
-    await answer.begin_events(headers)
+    await answer.begin_events(headers, opened.tap.fail)
     await answer.write(b"".join(opened.frames))
     if opened.stream is not None:
-        await _relay(opened.stream, reply, inbound, answer, idle)
+        await _flow(opened.stream, reply, answer, idle)
     await answer.finish()
     await reply.settle()
 
 
-async def _relay(
-    stream: EventStream, reply: RawReply, inbound: Inbound, answer: Answer, idle: float
-) -> None:
+async def _flow(stream: EventStream, reply: RawReply, answer: Answer, idle: float) -> None:
     if not stream.tap.finished:
         reply.limit_gap(idle)
     try:
@@ -44,8 +40,10 @@ async def _relay(
         told = f"fell silent for {idle:g} s in mid-stream"
         raise AttemptFailed(Problem(ProblemKind.TIMEOUT, told)) from error
     stream.check_end()
-    if not stream.is_done:
-        await answer.write(inbound.dialect.stream_done)
+    if end := stream.tap.end():
+        await answer.write(end)
+    if stream.tap.problem is not None:  # it came to light in what was held back
+        raise AttemptFailed(stream.tap.problem)
 
 
 async def pass_through(reply: RawReply, answer: Answer, idle: float) -> None:

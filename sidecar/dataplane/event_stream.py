@@ -1,7 +1,7 @@
-"""The frames of a streamed answer as they come, each read by the dialect's tap.
+"""The frames of a streamed answer as they come, each read by a tap that says what becomes of it.
 
-Frames that say nothing of use are left out (junk, usage that nobody asked for). A stream ends well
-only when its answer is complete; a failure is told after the good frames before it.
+A stream ends well only when its answer is complete; a failure is told after what was good before
+it.
 """
 
 from collections.abc import AsyncIterator
@@ -9,26 +9,25 @@ from collections.abc import AsyncIterator
 from sidecar.dataplane.upstream import RawReply
 from sidecar.neutral.problem import AttemptFailed, Problem, ProblemKind
 from sidecar.wire.contract import Reading, Tap
-from sidecar.wire.framing import FrameTooLarge, SseFramer
+from sidecar.wire.framing import Framer, FrameTooLarge
 
 AFTER_FINISH = 1.0  # seconds to wait for usage and end marker of an answer that is complete
 AFTER_USAGE = 0.2  # seconds to wait for the end marker alone
 
-_TELLING = frozenset((Reading.CONTENT, Reading.FINISH))
+_TELLING = frozenset((Reading.CONTENT, Reading.FINISH, Reading.DONE))
 _CUT = Problem(ProblemKind.TRUNCATED, "ended its stream before the answer was complete")
 
 
 class EventStream:
-    """Iterates over batches of frames to pass on; `first` is what has been read already.
+    """Iterates over batches of frames for the client; `first` is what has been read already.
 
     Raises AttemptFailed where the stream breaks. A loop may be left and taken up again.
     """
 
-    def __init__(self, reply: RawReply, first: bytes, tap: Tap, *, keep_usage: bool) -> None:
+    def __init__(self, reply: RawReply, first: bytes, framer: Framer, tap: Tap) -> None:
         self._reply = reply
         self._first = first
-        self._framer = SseFramer()
-        self._keep_usage = keep_usage
+        self._framer = framer
         self._failure: Problem | None = None  # raised once the frames before it are passed on
         self._is_ending = False
         self._is_over = False
@@ -57,9 +56,9 @@ class EventStream:
         self._first = b""
         if not chunk:
             self._is_over = True
-            # a last event without its blank line counts if it is whole
-            rest = self._framer.rest().strip()
-            frames = [rest + b"\n\n"] if rest else []
+            # a last frame without its end counts if it is whole
+            rest = self._framer.rest()
+            frames = [rest] if rest else []
         passed = self._read(frames)
         self._is_over = self._is_over or self.is_done
         if self.tap.finished and not self._is_ending:
@@ -68,26 +67,21 @@ class EventStream:
         return passed
 
     def _read(self, frames: list[bytes]) -> list[bytes]:
-        """The frames to pass on, up to one that tells of a failure."""
+        """What the client gets for the frames, up to one that tells of a failure."""
         passed = []
         for frame in frames:
-            match self.tap.read(frame):
-                case Reading.FAILURE:
-                    self._failure = self.tap.problem
-                    break
-                case Reading.MALFORMED:
-                    self.skipped += 1
-                case Reading.USAGE if not self._keep_usage:
-                    pass
-                case Reading.DONE:
-                    if not self.tap.finished:  # never a clean end of an answer that is not whole
-                        self._failure = _CUT
-                        break
-                    self.is_done = True
-                    passed.append(frame)
-                case reading:
-                    self.tells = self.tells or reading in _TELLING
-                    passed.append(frame)
+            reading, told = self.tap.read(frame)
+            if reading is Reading.DONE and not self.tap.finished:
+                self._failure = _CUT  # never a clean end of an answer that is not whole
+                break
+            if told and reading is not Reading.FAILURE:
+                passed.append(told)
+            if self.tap.problem is not None:
+                self._failure = self.tap.problem  # the client is told in our words
+                break
+            self.skipped += reading is Reading.MALFORMED
+            self.is_done = self.is_done or reading is Reading.DONE
+            self.tells = self.tells or reading in _TELLING
         return passed
 
     def check_failure(self) -> None:

@@ -4,27 +4,32 @@ Each attempt is settled exactly once, whatever ends it, with the blame where it 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sidecar.config.snapshot import Backend, Snapshot
 from sidecar.dataplane.answer import Answer
 from sidecar.dataplane.deliver import deliver, pass_through
-from sidecar.dataplane.intake import Inbound
 from sidecar.dataplane.opening import Opened, check_status, open_answer
-from sidecar.dataplane.prepare import prepare
+from sidecar.dataplane.prepare import LONGEST_FIELD, Outbound, Prepared, prepare
 from sidecar.dataplane.upstream import RawReply, Upstream, UpstreamCall
 from sidecar.neutral.problem import AttemptFailed, Exhausted, Problem, ProblemKind, RequestRefused
+from sidecar.neutral.request import Loss
 from sidecar.neutral.usage import Usage
 from sidecar.policy.limits import first_limit
 from sidecar.policy.outcome import Disposition, Outcome, disposition_of
 from sidecar.policy.retry import GiveUp, Moment, Step, Wait, next_step
 from sidecar.policy.routing import Candidate, Plan
 from sidecar.policy.verdict import conclude
+from sidecar.runtime.calibration import ModelKey
 from sidecar.runtime.store import Attempt, RuntimeStore
 from sidecar.telemetry.recorder import Recorder, RequestNote
-from sidecar.wire.contract import Operation
+from sidecar.wire.contract import Feature, Operation
+
+CALIBRATE_EVERY = 10.0  # seconds, for one backend
+LOSSES_NAMED = 32  # in a header
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +62,14 @@ class Timing:
 class Job:
     """One request on its way: what was asked, of whom, and where the answer goes."""
 
-    inbound: Inbound
+    outbound: Outbound
     plan: Plan
     answer: Answer
     snapshot: Snapshot
     note: RequestNote
     timing: Timing
-    via: str
     deadline: float  # monotonic
+    refused: set[tuple[str, Feature]] = field(default_factory=set)  # by which backend
 
 
 @dataclass(slots=True)
@@ -95,6 +100,7 @@ class Executor:
         self._store = store
         self._recorder = recorder
         self._clock = clock
+        self._calibrate_at: dict[str, float] = {}  # by backend, monotonic
 
     async def run(self, job: Job) -> None:
         """Answer a request from its plan. Raises Exhausted when nothing is left to try."""
@@ -175,7 +181,8 @@ class Executor:
         disposition = Disposition.SUCCESS
         if problem is not None:
             disposition = disposition_of(problem, job.plan.route.on)
-            if job.inbound.upload is not None and job.inbound.upload.started:
+            upload = job.outbound.inbound.upload
+            if upload is not None and upload.started:
                 disposition = Disposition.FINAL  # its body is gone
 
         def since(moment: float | None) -> float | None:
@@ -198,36 +205,78 @@ class Executor:
         self, job: Job, candidate: Candidate, backend: Backend, progress: _Progress
     ) -> None:
         """Send, open, deliver. Raises AttemptFailed, and RequestRefused for a body too large."""
-        call, key = prepare(job.inbound, candidate, backend, job.plan.route, job.via)
+        self._describe(job, backend)
+        without = frozenset(what for name, what in job.refused if name == backend.name)
+        prepared = prepare(job.outbound, candidate, backend, without)
+        self._tell_losses(job, backend, prepared.losses)
+        job.timing.prepared = job.timing.prepared or self._clock.now()
+        try:
+            await self._exchange(job, candidate, prepared, progress)
+        except AttemptFailed as failed:
+            upload = job.outbound.inbound.upload
+            if upload is not None and upload.refused is not None:
+                raise upload.refused from failed
+            problem = failed.problem
+            if prepared.key.forwarded and problem.kind is ProblemKind.BACKEND_AUTH:
+                problem = replace(problem, kind=ProblemKind.CLIENT_AUTH)
+            if problem.kind is ProblemKind.UNSUPPORTED:
+                problem = self._do_without(job, candidate, backend, prepared, problem)
+            raise AttemptFailed(problem) from failed
+
+    def _describe(self, job: Job, backend: Backend) -> None:
+        """Tell the client whom it hears."""
         common = job.answer.common
         common["x-sidecar-backend"] = backend.name
         common["x-sidecar-attempts"] = str(len(job.note.attempts) + 1)
-        common.pop("x-sidecar-echo", None)
+        for name in ("x-sidecar-echo", "x-sidecar-losses"):
+            common.pop(name, None)
         if backend.echo:
             common["x-sidecar-echo"] = "true"
-        job.timing.prepared = job.timing.prepared or self._clock.now()
-        try:
-            await self._exchange(job, candidate, call, progress)
-        except AttemptFailed as failed:
-            upload = job.inbound.upload
-            if upload is not None and upload.refused is not None:
-                raise upload.refused from failed
-            if key.forwarded and failed.problem.kind is ProblemKind.BACKEND_AUTH:
-                told = replace(failed.problem, kind=ProblemKind.CLIENT_AUTH)
-                raise AttemptFailed(told) from failed
-            raise
+
+    def _tell_losses(self, job: Job, backend: Backend, losses: Sequence[Loss]) -> None:
+        """Tell the client, and count, what its request loses on the way to a backend."""
+        if not losses:
+            return
+        named = [*dict.fromkeys(_printable(loss.field) for loss in losses)]
+        more = ["..."] if len(named) > LOSSES_NAMED else []
+        job.answer.common["x-sidecar-losses"] = ", ".join(named[:LOSSES_NAMED] + more)
+        client = job.outbound.inbound.dialect
+        self._recorder.crossed(client.name, backend.dialect.name, losses)
+
+    def _do_without(
+        self,
+        job: Job,
+        candidate: Candidate,
+        backend: Backend,
+        prepared: Prepared,
+        problem: Problem,
+    ) -> Problem:
+        """Note a feature that the backend refused, if the request can do without it.
+
+        It can where leaving the feature out changes what is sent; else the refusal is final.
+        """
+        feature = Feature(problem.param or "")
+        job.refused.add((backend.name, feature))
+        without = frozenset(what for name, what in job.refused if name == backend.name)
+        again = prepare(job.outbound, candidate, backend, without)
+        if again.call.body != prepared.call.body:
+            return problem
+        return replace(problem, kind=ProblemKind.BAD_REQUEST, param=None)
 
     async def _exchange(
-        self, job: Job, candidate: Candidate, call: UpstreamCall, progress: _Progress
+        self, job: Job, candidate: Candidate, prepared: Prepared, progress: _Progress
     ) -> None:
         """One call and its answer, under the limits of the candidate."""
-        limits, facts = candidate.timeouts, job.inbound.facts
+        limits, facts, passage = candidate.timeouts, job.outbound.inbound.facts, prepared.passage
         left = job.deadline - progress.started
-        wait, late = first_limit(limits, left, is_stream=facts.stream)
+        wait, late = first_limit(limits, left, is_stream=passage.asks_stream)
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            async with asyncio.timeout_at(began + wait) as limit, self._sent(call) as reply:
+            async with (
+                asyncio.timeout_at(began + wait) as limit,
+                self._sent(prepared.call) as reply,
+            ):
                 progress.first_byte = self._clock.now()
 
                 def whole_begins() -> None:
@@ -235,20 +284,28 @@ class Executor:
                     wait, late = first_limit(limits, left, is_stream=False)
                     limit.reschedule(began + wait)
 
-                await check_status(reply, job.inbound, self._clock.wall())
+                await check_status(reply, passage, self._clock.wall())
                 progress.attempt.was_taken()
                 if facts.operation is Operation.OPAQUE:
                     limit.reschedule(None)
                     job.timing.opened = self._clock.now()
                     await pass_through(reply, job.answer, limits.idle)
                     return
-                opened = await open_answer(reply, job.inbound, whole_begins)
+                opened = await open_answer(
+                    reply, passage, wants_stream=facts.stream, whole_begins=whole_begins
+                )
+                for call in prepared.further:
+                    async with self._sent(call) as more:
+                        await check_status(more, passage, self._clock.wall())
+                        opened = await open_answer(
+                            more, passage, wants_stream=False, whole_begins=whole_begins
+                        )
                 limit.reschedule(None)
                 progress.first_content = job.timing.opened = self._clock.now()
                 try:
-                    await deliver(opened, reply, job.inbound, job.answer, limits.idle)
+                    await deliver(opened, reply, job.answer, limits.idle)
                 finally:
-                    self._learn(job, opened, progress)
+                    self._learn(job, candidate, opened, progress)
         except TimeoutError:
             raise AttemptFailed(late) from None
 
@@ -262,14 +319,34 @@ class Executor:
         finally:
             await reply.aclose()
 
-    def _learn(self, job: Job, opened: Opened, progress: _Progress) -> None:
+    def _learn(self, job: Job, candidate: Candidate, opened: Opened, progress: _Progress) -> None:
         """Keep what the answer told of itself."""
-        stream = opened.stream
-        progress.usage = stream.tap.usage if stream is not None else opened.usage
-        progress.model = stream.tap.model if stream is not None else opened.model
-        job.note.answered_model = progress.model or job.note.answered_model
+        stream, told = opened.stream, opened.whole
         if stream is not None:
+            progress.usage, progress.model = stream.tap.usage, stream.tap.model
             job.note.skipped_events += stream.skipped
+        elif told is not None:
+            progress.usage, progress.model = told.usage, told.model
+        job.note.answered_model = progress.model or job.note.answered_model
+        self._calibrate(job, candidate, progress.usage)
+
+    def _calibrate(self, job: Job, candidate: Candidate, usage: Usage | None) -> None:
+        """Learn now and then how many tokens this backend makes of a request; it takes time."""
+        is_chat = job.outbound.inbound.facts.operation is Operation.CHAT
+        if usage is None or usage.is_estimated or not is_chat:
+            return
+        now = self._clock.now()
+        if now < self._calibrate_at.get(candidate.backend, 0.0):
+            return
+        self._calibrate_at[candidate.backend] = now + CALIBRATE_EVERY
+        key = ModelKey(candidate.backend, candidate.model or "")
+        size = job.outbound.translation.measure
+        self._store.calibration.learn(key, size, usage.input_tokens)
+
+
+def _printable(name: str) -> str:
+    """A field's name as it may stand in a header; a client may have made it up."""
+    return re.sub(r"[^A-Za-z0-9_.\[\]-]", "?", name[:LONGEST_FIELD])
 
 
 def _named(outcome: Outcome, problem: Problem) -> Problem:

@@ -1,11 +1,12 @@
 """Which headers cross in each direction.
 
-Towards a backend of the same dialect all end-to-end headers pass but a deny-list; towards the
-client only an allow-list. Credentials never pass by themselves: `config.address` places them.
+Towards a backend all end-to-end headers pass but a deny-list and what belongs to other dialects;
+towards the client only an allow-list. Credentials never pass by themselves: `config.address`
+places them.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import parse_qsl, urlencode
 
 _HOP_BY_HOP = frozenset({
@@ -29,14 +30,19 @@ _QUERY_KEYS = re.compile(
     re.IGNORECASE,
 )
 _ANSWER = re.compile(
-    r"retry-after(-ms)?|x-should-retry|.*ratelimit.*|request-id|openai-.*|x-ms-request-id"
+    r"retry-after(-ms)?|x-should-retry|.*ratelimit.*|request-id|(openai|anthropic)-.*|x-ms-request-id"
     r"|apim-request-id|content-(type|language|disposition|range)|etag|last-modified|accept-ranges|allow"
 )
 
 
-def towards_backend(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The client's headers that a backend of the same dialect may see."""
-    pairs = list(headers)
+def towards_backend(
+    headers: Iterable[tuple[str, str]], foreign: Sequence[str] = ()
+) -> list[tuple[str, str]]:
+    """The client's headers that a backend may see.
+
+    `foreign` are starts of names that only backends of other dialects understand.
+    """
+    pairs = [(name, value) for name, value in headers if not _starts(name, foreign)]
     named = {
         word.strip().lower()
         for name, value in pairs
@@ -44,6 +50,10 @@ def towards_backend(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]
         for word in value.split(",")
     }
     return [(name, value) for name, value in pairs if _may_pass(name.lower(), named)]
+
+
+def _starts(name: str, starts: Sequence[str]) -> bool:
+    return name.lower().startswith(tuple(starts))
 
 
 def _may_pass(name: str, named_by_connection: set[str]) -> bool:

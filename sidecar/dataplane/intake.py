@@ -8,6 +8,7 @@ from aiohttp import web
 from sidecar.neutral.problem import Problem, ProblemKind, RequestRefused
 from sidecar.wire import json
 from sidecar.wire.contract import Dialect, Operation, RequestFacts, RequestLimits
+from sidecar.wire.json import Json
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -43,18 +44,19 @@ class Inbound:
     dialect: Dialect
     facts: RequestFacts
     method: str
-    path: str  # within the dialect, such as /chat/completions or /audio/speech
+    path: str  # such as /v1/chat/completions
     query: str
     headers: tuple[tuple[str, str], ...]
     raw: bytes
+    body: Json  # `raw`, parsed
     key: str | None
     upload: Upload | None = None
 
 
 async def read_json(
     http: web.BaseRequest, dialect: Dialect, operation: Operation, limits: RequestLimits
-) -> tuple[bytes, RequestFacts]:
-    """The body as it came and what routing needs of it. Raises RequestRefused."""
+) -> tuple[bytes, Json, RequestFacts]:
+    """The body as it came, parsed, and what routing needs of it. Raises RequestRefused."""
     check_length(http, limits.body)
     raw = b"".join([chunk async for chunk in _bounded(http, limits.body)])
     try:
@@ -68,7 +70,8 @@ async def read_json(
                 code="invalid_json",
             )
         ) from None
-    return raw, dialect.facts(operation, body, limits)
+    facts = dialect.facts(operation, body, limits)
+    return raw, body, facts
 
 
 def check_length(http: web.BaseRequest, limit: int) -> None:

@@ -7,16 +7,16 @@ backends greet at once and fail later. What a backend sends decides, not what it
 
 import math
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 
 from sidecar.dataplane.event_stream import EventStream
-from sidecar.dataplane.intake import Inbound
+from sidecar.dataplane.passage import Passage, Whole
 from sidecar.dataplane.upstream import RawReply
 from sidecar.neutral.problem import AttemptFailed, Problem, ProblemKind
-from sidecar.neutral.usage import Usage
 from sidecar.wire import json
+from sidecar.wire.contract import Tap
 
 ANSWER_LIMIT = 64 * 1024 * 1024  # bytes of a whole answer
 ERROR_LIMIT = 1024 * 1024  # bytes of an error answer
@@ -29,26 +29,25 @@ _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 class Opened:
     """An answer that is known to be good.
 
-    Either `body` is the whole of it, or `frames` are the first ones to send and `stream` gives
-    the rest.
+    Either `whole` is all of it, for a client that wants no stream, or `frames` are the first ones
+    to send, `stream` gives the rest, if any, and `tap` knows how the client's stream stands.
     """
 
     status: int
-    body: bytes | None = None
-    usage: Usage | None = None
-    model: str | None = None
-    frames: list[bytes] = field(default_factory=list)
+    whole: Whole | None = None
+    frames: Sequence[bytes] = ()
     stream: EventStream | None = None
+    tap: Tap | None = None
 
 
-async def check_status(reply: RawReply, inbound: Inbound, now_wall: float) -> None:
+async def check_status(reply: RawReply, passage: Passage, now_wall: float) -> None:
     """Raises AttemptFailed for anything but a 2xx; `now_wall` is seconds since the epoch."""
     if not 200 <= reply.status < 300:
-        raise AttemptFailed(await _error(reply, inbound, now_wall))
+        raise AttemptFailed(await _error(reply, passage, now_wall))
 
 
 async def open_answer(
-    reply: RawReply, inbound: Inbound, whole_begins: Callable[[], None]
+    reply: RawReply, passage: Passage, *, wants_stream: bool, whole_begins: Callable[[], None]
 ) -> Opened:
     """The good beginning of an answer whose status is good. Raises AttemptFailed.
 
@@ -56,15 +55,18 @@ async def open_answer(
     limit applies.
     """
     first = await _first_bytes(reply)
-    if _looks_like_events(first, reply.headers.get("content-type", "")):
-        return await (_stream if inbound.facts.stream else _folded)(reply, first, inbound)
-    whole_begins()
-    body = await read_bounded(reply, ANSWER_LIMIT, first)
-    opened = _whole(reply, body, inbound)
-    if not inbound.facts.stream:
-        return opened
-    frames = inbound.dialect.unfold(json.loads(body), inbound.facts)
-    return replace(opened, body=None, frames=list(frames))
+    kind = reply.headers.get("content-type", "")
+    is_stream = passage.dialect.framing.is_stream(first, kind, passage.asks_stream)
+    if is_stream and passage.asks_stream:
+        return await _stream(reply, first, passage)
+    if is_stream:
+        whole = await _folded(reply, first, passage)
+    else:
+        whole_begins()
+        whole = _whole(reply, await read_bounded(reply, ANSWER_LIMIT, first), passage)
+    if not wants_stream:
+        return Opened(reply.status, whole)
+    return Opened(reply.status, whole, frames=passage.unfold(whole), tap=passage.tap())
 
 
 async def _first_bytes(reply: RawReply) -> bytes:
@@ -75,13 +77,6 @@ async def _first_bytes(reply: RawReply) -> bytes:
         if first.strip() or len(first) > GREETING_LIMIT:
             break
     return first
-
-
-def _looks_like_events(first: bytes, kind: str) -> bool:
-    start = first.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if start.startswith((b"{", b"[", b"<")):
-        return False
-    return "event-stream" in kind or start.startswith((b"data:", b"event:", b":", b"id:"))
 
 
 async def read_bounded(reply: RawReply, limit: int, first: bytes = b"") -> bytes:
@@ -96,7 +91,7 @@ async def read_bounded(reply: RawReply, limit: int, first: bytes = b"") -> bytes
     return bytes(body)
 
 
-def _whole(reply: RawReply, body: bytes, inbound: Inbound) -> Opened:
+def _whole(reply: RawReply, body: bytes, passage: Passage) -> Whole:
     kind = reply.headers.get("content-type", "no content type")
     if not body.strip():
         raise AttemptFailed(Problem(ProblemKind.PROTOCOL, f"answered {reply.status} and nothing"))
@@ -109,22 +104,12 @@ def _whole(reply: RawReply, body: bytes, inbound: Inbound) -> Opened:
                 ProblemKind.PROTOCOL, f"answered {kind} instead of JSON: {start!r}", quotes=True
             )
         ) from None
-    if problem := inbound.dialect.judge(inbound.facts.operation, parsed):
-        raise AttemptFailed(problem)
-    model = parsed.get("model")
-    return Opened(
-        status=reply.status,
-        body=body,
-        usage=inbound.dialect.usage(parsed),
-        model=model if isinstance(model, str) else None,
-    )
+    return passage.whole(parsed, body)
 
 
-async def _stream(reply: RawReply, first: bytes, inbound: Inbound) -> Opened:
+async def _stream(reply: RawReply, first: bytes, passage: Passage) -> Opened:
     """Hold the frames back until one tells something."""
-    facts = inbound.facts
-    tap = inbound.dialect.tap(facts)
-    stream = EventStream(reply, first, tap, keep_usage=facts.wants_usage)
+    stream = EventStream(reply, first, passage.dialect.framing.framer(), passage.tap())
     held: list[bytes] = []
     size = 0
     async for frames in stream:
@@ -132,7 +117,7 @@ async def _stream(reply: RawReply, first: bytes, inbound: Inbound) -> Opened:
         size += sum(map(len, frames))
         stream.check_failure()  # nothing is sent yet, so that another backend may still answer
         if stream.tells:
-            return Opened(reply.status, frames=held, stream=stream)
+            return Opened(reply.status, frames=held, stream=stream, tap=stream.tap)
         if size > GREETING_LIMIT:
             raise AttemptFailed(
                 Problem(ProblemKind.PROTOCOL, f"sent {GREETING_LIMIT} bytes before any content")
@@ -140,9 +125,9 @@ async def _stream(reply: RawReply, first: bytes, inbound: Inbound) -> Opened:
     raise AttemptFailed(Problem(ProblemKind.PROTOCOL, "ended its stream before any content"))
 
 
-async def _folded(reply: RawReply, first: bytes, inbound: Inbound) -> Opened:
-    """Collect a stream that nobody asked for into the whole answer."""
-    stream = EventStream(reply, first, inbound.dialect.tap(inbound.facts), keep_usage=True)
+async def _folded(reply: RawReply, first: bytes, passage: Passage) -> Whole:
+    """Collect a stream into the whole answer."""
+    stream = EventStream(reply, first, passage.dialect.framing.framer(), passage.listener())
     frames: list[bytes] = []
     size = 0
     async for batch in stream:
@@ -153,18 +138,17 @@ async def _folded(reply: RawReply, first: bytes, inbound: Inbound) -> Opened:
                 Problem(ProblemKind.PROTOCOL, f"sent an answer of more than {ANSWER_LIMIT} bytes")
             )
     stream.check_end()
-    body = json.dumps(inbound.dialect.fold(frames))
-    return Opened(reply.status, body=body, usage=stream.tap.usage, model=stream.tap.model)
+    return passage.fold(frames, stream.tap)
 
 
-async def _error(reply: RawReply, inbound: Inbound, now_wall: float) -> Problem:
+async def _error(reply: RawReply, passage: Passage, now_wall: float) -> Problem:
     if reply.status < 400:
         return Problem(ProblemKind.PROTOCOL, f"answered {reply.status}, a redirect")
     try:
         body = await read_bounded(reply, ERROR_LIMIT)
     except AttemptFailed:
         body = b""  # the status and its headers say enough
-    problem = inbound.dialect.decode_error(reply.status, body)
+    problem = passage.dialect.decode_error(reply.status, body)
     try:
         is_json = isinstance(json.loads(body), dict)
     except json.InvalidJson:
@@ -172,7 +156,7 @@ async def _error(reply: RawReply, inbound: Inbound, now_wall: float) -> Problem:
     return replace(
         problem,
         retry_after=retry_after(reply.headers, now_wall),
-        raw=body if is_json else None,
+        raw=body if is_json and passage.is_relay else None,
         headers=dict(reply.headers),
     )
 

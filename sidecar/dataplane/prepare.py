@@ -1,44 +1,227 @@
-"""`Inbound` + candidate → `UpstreamCall`: relay or patch, then quirks, in this fixed order:
-model and usage spliced; `rename`, `drop`, `set` on top-level fields; path, query, headers."""
+"""`Inbound` + candidate → a call, and the passage of its answer: relay or cross, then quirks.
 
-from collections.abc import Iterable, Mapping
+Between equal dialects the client's bytes go out, with spliced what must change; into another one
+the request is encoded anew. Then `rename`, `drop`, `set` on top-level fields; path, query, headers.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from sidecar.config.address import Key, key_for, url_for
 from sidecar.config.snapshot import Backend, UsageInStream
 from sidecar.dataplane import headers
+from sidecar.dataplane.crossing import ChatCrossing, CountCrossing
+from sidecar.dataplane.embedding import EmbeddingCrossing
 from sidecar.dataplane.intake import Inbound
+from sidecar.dataplane.passage import Passage, Relay
+from sidecar.dataplane.translate import Translated, Translation
 from sidecar.dataplane.upstream import UpstreamCall
+from sidecar.dialects import DIALECTS
+from sidecar.neutral.problem import AttemptFailed, Problem, ProblemKind, RequestRefused
+from sidecar.neutral.request import ChatRequest, Loss, Severity
+from sidecar.policy.batching import batches
 from sidecar.policy.routing import Candidate, Route
 from sidecar.wire import json, splice
-from sidecar.wire.contract import Operation, RequestPatch
+from sidecar.wire.contract import AnswerContext, Dialect, Feature, Operation, RequestPatch, Target
+
+LONGEST_FIELD = 64  # characters of a field's name that are told; a client may have made it up
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What crossing answers are told of time and chance; see `AnswerContext`."""
+
+    created: int
+    elapsed: Callable[[], float]
+    new_id: Callable[[], str]
+    tokens: Callable[[Candidate], int]  # the request's, estimated for a candidate
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One attempt, ready to be sent."""
+
+    call: UpstreamCall
+    key: Key
+    passage: Passage
+    losses: tuple[Loss, ...] = ()
+    further: tuple[UpstreamCall, ...] = ()  # the rest of a request that goes in batches
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """What all attempts of a request have in common; `via` is the trail of sidecars so far."""
+
+    inbound: Inbound
+    translation: Translation
+    route: Route
+    via: str
+    moment: Moment
 
 
 def prepare(
-    inbound: Inbound, candidate: Candidate, backend: Backend, route: Route, via: str
-) -> tuple[UpstreamCall, Key]:
-    """The call for one attempt, and the key that it carries.
+    outbound: Outbound, candidate: Candidate, backend: Backend, without: frozenset[Feature]
+) -> Prepared:
+    """The call for one attempt. Raises AttemptFailed where the backend cannot be asked that."""
+    inbound = outbound.inbound
+    if inbound.facts.operation is Operation.OPAQUE:
+        return _prepared(outbound, candidate, backend, Relay(backend.dialect, inbound.facts), None)
+    if inbound.facts.operation is Operation.EMBED and _must_decode(outbound, backend):
+        return _embedding(outbound, candidate, backend)
+    if backend.dialect is inbound.dialect:
+        patch = request_patch(inbound, candidate, backend, without)
+        body = inbound.dialect.patch(inbound.raw, patch)
+        return _prepared(outbound, candidate, backend, Relay(backend.dialect, inbound.facts), body)
+    if asked_of(inbound.facts.operation) not in backend.dialect.backend_paths:
+        raise _cannot(f"speaks the dialect {backend.dialect.name}, which has no {inbound.path}")
+    return _crossing(outbound, candidate, backend, without)
 
-    `via` is the trail of sidecars that the request came through, this one included.
-    """
-    key = key_for(backend.auth, inbound.key)
+
+def asked_of(operation: Operation) -> Operation:
+    """What a backend of another dialect is asked for: a prompt crosses as a chat."""
+    return Operation.CHAT if operation is Operation.COMPLETION else operation
+
+
+def _crossing(
+    outbound: Outbound, candidate: Candidate, backend: Backend, without: frozenset[Feature]
+) -> Prepared:
+    inbound, moment = outbound.inbound, outbound.moment
+    tokens = moment.tokens(candidate)
+    try:
+        translated = outbound.translation.into(candidate, backend, tokens, without)
+    except RequestRefused as refused:  # a backend of the client's dialect might take it
+        raise _cannot(f"cannot be asked that: {refused}", refused.problem.param) from None
+    check_losses(translated.losses, backend.dialect, strict=outbound.route.losses_strict)
+    ctx = context(outbound, outbound.translation.request, tokens, candidate.model)
+    encoded, passage = translated.encoded, _passage(outbound, backend.dialect, ctx, translated)
+    body = encoded.body
+    if inbound.facts.operation is Operation.COUNT:
+        counted = backend.dialect.counted_fields
+        body = {name: told for name, told in body.items() if name in counted}
+    made = _prepared(outbound, candidate, backend, passage, json.dumps(body))
+    return replace(made, losses=translated.losses)
+
+
+def _passage(
+    outbound: Outbound, backend: Dialect, ctx: AnswerContext, translated: Translated
+) -> Passage:
+    client = outbound.inbound.dialect
+    if outbound.inbound.facts.operation is Operation.COUNT:
+        return CountCrossing(backend, client)
+    return ChatCrossing(backend, client, ctx, translated.encoded.expects, translated.original)
+
+
+def _must_decode(outbound: Outbound, backend: Backend) -> bool:
+    """Whether texts cannot be relayed: the dialects differ, or the backend takes fewer at once."""
+    if backend.dialect is not outbound.inbound.dialect:
+        return True
+    if backend.batch is None:
+        return False
+    return len(outbound.translation.embedding.inputs) > backend.batch
+
+
+def _embedding(outbound: Outbound, candidate: Candidate, backend: Backend) -> Prepared:
+    client, codec = outbound.inbound.dialect, backend.dialect.embeddings
+    if codec is None:
+        raise _cannot(f"speaks the dialect {backend.dialect.name}, which has no embeddings")
+    request = outbound.translation.embedding
+    parts = batches(request, backend.batch)
+    target = Target(candidate.model, stream=False, traits=backend.traits)
+    encoded = [codec.encode_request(batch, target) for batch in parts]
+    losses = (*request.unheard, *encoded[0].losses)
+    check_losses(losses, backend.dialect, strict=outbound.route.losses_strict)
+    tokens = outbound.moment.tokens(candidate)
+    ctx = context(outbound, ChatRequest(()), tokens, candidate.model)
+    passage = EmbeddingCrossing(backend.dialect, client, request, parts, ctx)
+    calls = [
+        _prepared(outbound, candidate, backend, passage, json.dumps(one.body)) for one in encoded
+    ]
+    further = tuple(one.call for one in calls[1:])
+    return replace(calls[0], losses=losses, further=further)
+
+
+def context(
+    outbound: Outbound, request: ChatRequest, tokens: int, model: str | None
+) -> AnswerContext:
+    """What an answer to the request is told beside itself; `tokens` is the request's estimate."""
+    return AnswerContext(
+        facts=outbound.inbound.facts,
+        request=request,
+        created=outbound.moment.created,
+        elapsed=outbound.moment.elapsed,
+        new_id=outbound.moment.new_id,
+        estimate=tokens,
+        model=model or "",
+    )
+
+
+def check_losses(losses: Iterable[Loss], dialect: Dialect, *, strict: bool) -> None:
+    """Raises AttemptFailed for what must not be lost on the way into a dialect."""
+    for loss in losses:
+        name = loss.field[:LONGEST_FIELD]
+        if loss.severity is Severity.FATAL:
+            raise _cannot(f"cannot be asked with `{name}`. {loss.reason}", name)
+        if strict and loss.severity is Severity.SEMANTIC:
+            told = (
+                f"speaks the dialect {dialect.name}, which has no place for `{name}`, and the "
+                "route says `losses: strict`. Leave it out or ask for another model"
+            )
+            raise _cannot(told, name)
+
+
+def _cannot(told: str, field: str | None = None) -> AttemptFailed:
+    kind, code = ProblemKind.CANNOT_TRANSLATE, "cannot_translate"
+    return AttemptFailed(Problem(kind, told.rstrip("."), code=code, param=field))
+
+
+def _prepared(
+    outbound: Outbound, candidate: Candidate, backend: Backend, passage: Passage, body: bytes | None
+) -> Prepared:
+    inbound, dialect = outbound.inbound, backend.dialect
+    key = key_for(backend, inbound.key)
+    upload = inbound.upload
+    foreign = [
+        start
+        for other in DIALECTS
+        if not passage.is_relay and other is not dialect
+        for start in other.own_headers
+        if start not in dialect.own_headers
+    ]
+    passed = headers.towards_backend(inbound.headers, foreign)
+    brought = {name.lower() for name, _ in passed}
+    missing = {
+        name: value
+        for name, value in dialect.backend_headers.items()
+        if name.lower() not in brought
+    }
     ours = {
+        **missing,
         **backend.quirks.header,
         **key.headers,
-        "x-sidecar-via": via,
+        "x-sidecar-via": outbound.via,
         "Accept-Encoding": "identity",
     }
-    if inbound.upload is not None and inbound.upload.length is not None:
-        ours["Content-Length"] = str(inbound.upload.length)
+    if upload is not None and upload.length is not None:
+        ours["Content-Length"] = str(upload.length)
+    if body is not None and _bends(backend):
+        body = _bend(body, backend)
+    if passage.is_relay:
+        path = inbound.path.removeprefix(dialect.base_prefix)
+        query = headers.passed_query(inbound.query)
+    else:
+        path = dialect.backend_paths[asked_of(inbound.facts.operation)]
+        query = ""
+        ours["Content-Type"] = "application/json"
     call = UpstreamCall(
         backend=backend,
         method=inbound.method,
-        url=url_for(backend, inbound.path, key.query, headers.passed_query(inbound.query)),
-        headers=_merged(headers.towards_backend(inbound.headers), ours),
-        body=aiter(inbound.upload) if inbound.upload else _body(inbound, candidate, backend),
+        url=url_for(backend, path, key.query, query),
+        headers=_merged(passed, ours),
+        body=aiter(upload) if upload else body,
         connect=candidate.timeouts.connect,
-        stay_local=route.stay_local,
+        stay_local=outbound.route.stay_local,
     )
-    return call, key
+    return Prepared(call, key, passage)
 
 
 def _merged(theirs: Iterable[tuple[str, str]], ours: Mapping[str, str]) -> Mapping[str, str]:
@@ -51,24 +234,22 @@ def _merged(theirs: Iterable[tuple[str, str]], ours: Mapping[str, str]) -> Mappi
     return dict(kept.values())
 
 
-def _body(inbound: Inbound, candidate: Candidate, backend: Backend) -> bytes | None:
-    if inbound.facts.operation is Operation.OPAQUE:
-        return None
-    patched = inbound.dialect.patch(inbound.raw, request_patch(inbound, candidate, backend))
-    quirks = backend.quirks
-    if quirks.rename or quirks.drop or quirks.set:
-        patched = _bend(patched, backend)
-    return patched
-
-
-def request_patch(inbound: Inbound, candidate: Candidate, backend: Backend) -> RequestPatch:
+def request_patch(
+    inbound: Inbound, candidate: Candidate, backend: Backend, without: frozenset[Feature]
+) -> RequestPatch:
     """What must change in the client's bytes for this candidate."""
     facts = inbound.facts
     asks = backend.quirks.usage_in_stream is UsageInStream.ON_REQUEST
     return RequestPatch(
         model=candidate.model if candidate.model != facts.model else None,
         ask_usage=facts.stream and not facts.wants_usage and asks,
+        without=without,
     )
+
+
+def _bends(backend: Backend) -> bool:
+    quirks = backend.quirks
+    return bool(quirks.rename or quirks.drop or quirks.set)
 
 
 def _bend(raw: bytes, backend: Backend) -> bytes:

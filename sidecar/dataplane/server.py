@@ -3,40 +3,40 @@
 import asyncio
 import math
 import re
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from aiohttp import web
 
 from sidecar.config.snapshot import Snapshot
-from sidecar.dataplane import headers, intake, rescue
+from sidecar.dataplane import headers, intake, known, rescue
 from sidecar.dataplane.answer import Answer
+from sidecar.dataplane.endpoints import Asked, Endpoints
 from sidecar.dataplane.executor import Clock, Executor, Job, Timing
+from sidecar.dataplane.images import ImageFetcher
 from sidecar.dataplane.intake import Inbound, Upload
 from sidecar.dataplane.listener import headers_too_large
+from sidecar.dataplane.prepare import Moment, Outbound
+from sidecar.dataplane.translate import Translation
 from sidecar.dialects import DIALECTS
 from sidecar.neutral.problem import Exhausted, Problem, ProblemKind, RequestRefused
 from sidecar.policy import doors, routing
-from sidecar.policy.routing import Plan
+from sidecar.policy.estimate import estimate
+from sidecar.policy.routing import Candidate, Plan
 from sidecar.policy.steering import Steering
+from sidecar.runtime import offer
+from sidecar.runtime.calibration import ModelKey
 from sidecar.runtime.current import Current
 from sidecar.runtime.life import Life
 from sidecar.runtime.report import Report
 from sidecar.runtime.store import RuntimeStore
 from sidecar.telemetry.recorder import Recorder, RequestNote
 from sidecar.wire import json
-from sidecar.wire.contract import Dialect, ModelEntry, Operation, RequestFacts
+from sidecar.wire.contract import ModelEntry, Operation, RequestFacts
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
-_MODELS = "/v1/models"
-_OWNER = "llm-sidecar"
-# what clients of a dialect ask for first, so that they are told why it is not there
-_UNSPOKEN = (
-    ("/v1/messages", "Anthropic's dialect"),
-    ("/v1/responses", "OpenAI's Responses dialect"),
-    ("/api/", "Ollama's dialect"),
-)
 COME_BACK = 5.0  # seconds after which a client may ask a sidecar without configuration again
 
 
@@ -49,6 +49,7 @@ class Program:
     life: Life
     report: Report
     recorder: Recorder
+    images: ImageFetcher
     redact: Callable[[str], str]
     instance: str  # tells this sidecar from others on a request's way
     new_id: Callable[[], str]
@@ -68,21 +69,17 @@ class DataServer:
         self.busy_until = clock.now()  # when a request was last in flight
         self.idle = asyncio.Event()  # set while nothing is in flight
         self.idle.set()
-        self._endpoints = {
-            path: (dialect, operation)
-            for dialect in DIALECTS
-            for path, operation in dialect.endpoints.items()
-        }
+        self._endpoints = Endpoints(DIALECTS)
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """One request, from its head to the end of its answer."""
         told = http.headers.get("x-request-id", "")
         request_id = told if _SANE_ID.fullmatch(told) else self._program.new_id()
-        dialect, operation = self._endpoint(http)
+        asked = self._endpoints.find(http.path, http.headers)
         timing = Timing(self._clock.now())
-        answer = Answer(http, dialect, request_id, lambda: self._head_goes_out(timing))
+        answer = Answer(http, asked.dialect, request_id, lambda: self._head_goes_out(timing))
         answer.closing = self._program.life.settling
-        note = RequestNote(request_id, operation)
+        note = RequestNote(request_id, asked.operation)
         limit = asyncio.timeout(None)
         self.in_flight += 1
         self.idle.clear()
@@ -90,7 +87,7 @@ class DataServer:
             async with limit:
                 self._limits.add(limit)
                 try:
-                    await self._serve(http, answer, note, timing, limit)
+                    await self._serve(http, asked, answer, note, timing, limit)
                 finally:
                     self._limits.discard(limit)
         except asyncio.CancelledError:
@@ -99,7 +96,7 @@ class DataServer:
         except Exception as error:  # noqa: BLE001  # here a request meets rescue
             if isinstance(error, TimeoutError) and limit.expired():
                 error = Exhausted(self._out_of_time(note))
-            await rescue.respond(answer, dialect, error, note, self._program.redact)
+            await rescue.respond(answer, asked.dialect, error, note, self._program.redact)
         finally:
             self.in_flight -= 1
             self.busy_until = self._clock.now()
@@ -111,6 +108,7 @@ class DataServer:
     async def _serve(
         self,
         http: web.BaseRequest,
+        asked: Asked,
         answer: Answer,
         note: RequestNote,
         timing: Timing,
@@ -118,52 +116,93 @@ class DataServer:
     ) -> None:
         """The stages, in order; each may refuse."""
         snapshot = self._program.current.get()
-        self._check_doors(http, answer, snapshot)
+        self._check_doors(http, asked, answer, snapshot)
         if http.method == "OPTIONS":
-            return await answer.whole(204, _preflight(http), b"")
+            await answer.whole(204, _preflight(http), b"")
+            return
         if http.path == "/health":
             if http.method not in ("GET", "HEAD"):
                 raise _wrong_method(http, "GET")
             note.is_probe = True
-            return await self._tell(answer, self._program.report.health())
+            await answer.json(self._program.report.health())
+            return
         if snapshot is None:
             raise self._not_configured()
         note.revision = snapshot.revision
-        if note.operation is Operation.MODELS:
-            return await self._tell_models(http, answer, snapshot)
-        via = self._via(http)
-        inbound = await self._read(http, answer.dialect, note.operation, snapshot)
-        note.stream, note.asked_model = inbound.facts.stream, inbound.facts.model
         steering = self._steering(snapshot)
-        plan = self._plan(http, inbound.facts, steering)
+        if asked.operation is Operation.MODELS:
+            if http.method not in ("GET", "HEAD"):
+                raise _wrong_method(http, "GET")
+            await known.tell_models(answer, asked, self._entries(snapshot), steering)
+            return
+        via = self._via(http)
+        inbound = await self._read(http, asked, snapshot)
+        note.stream, note.asked_model = inbound.facts.stream, inbound.facts.model
+        plan = self._plan(http, asked, inbound.facts, steering, snapshot)
         note.route = plan.route.name
         deadline = timing.started + _patience(http)
         if plan.route.deadline is not None and not self._is_ending:
             limit.reschedule(asyncio.get_running_loop().time() + plan.route.deadline)
             deadline = min(deadline, timing.started + plan.route.deadline)
         self._program.store.retry_budget.deposit(snapshot.retry_budget, self._clock.now())
+        translation = Translation(inbound)
+        moment = self._moment(translation, timing)
+        outbound = Outbound(inbound, translation, plan.route, via, moment)
+        plan = await self._best(plan, outbound, snapshot)
         with self._program.store.request(plan.route.name):
-            job = Job(inbound, plan, answer, snapshot, note, timing, via, deadline)
-            try:
-                await self._executor.run(job)
-            except Exhausted as end:
-                is_denied = end.problem.kind is ProblemKind.UNKNOWN_MODEL
-                if not is_denied or answer.committed or note.operation is Operation.OPAQUE:
-                    raise
-                told = steering.denied_model(plan, inbound.facts.model, end.problem)
-                raise Exhausted(told) from end
+            job = Job(outbound, plan, answer, snapshot, note, timing, deadline)
+            await self._answer(job, asked, steering)
 
-    def _endpoint(self, http: web.BaseRequest) -> tuple[Dialect, Operation]:
-        """Whose path it is; what no dialect knows is opaque."""
-        if http.path == _MODELS or http.path.startswith(f"{_MODELS}/"):
-            return DIALECTS[0], Operation.MODELS
-        return self._endpoints.get(http.path, (DIALECTS[0], Operation.OPAQUE))
+    async def _answer(self, job: Job, asked: Asked, steering: Steering) -> None:
+        """By a backend, or from what is known without asking one."""
+        is_native, facts = self._is_native(job), job.outbound.inbound.facts
+        match asked.operation:
+            case Operation.COUNT:
+                await self._count(job)
+                return
+            case Operation.SHOW if not is_native:
+                entries = self._entries(job.snapshot)
+                await known.tell_model(job.answer, facts.model, entries, steering)
+                return
+            case Operation.CHAT | Operation.COMPLETION if not is_native:
+                if job.outbound.translation.says_nothing:
+                    await known.say_ready(job.answer, job.outbound)
+                    return
+            case _:
+                pass
+        try:
+            await self._executor.run(job)
+        except Exhausted as end:
+            is_denied = end.problem.kind is ProblemKind.UNKNOWN_MODEL
+            if not is_denied or job.answer.committed or asked.operation is Operation.OPAQUE:
+                raise
+            told = steering.denied_model(job.plan, facts.model, end.problem)
+            raise Exhausted(told) from end
+
+    async def _count(self, job: Job) -> None:
+        """The tokens of a request: by a backend that has a count for it, else an estimate."""
+        backends = job.snapshot.backends
+        able = [
+            one
+            for one in job.plan.candidates
+            if Operation.COUNT in backends[one.backend].dialect.backend_paths
+        ]
+        if able or not job.plan.candidates:  # with nobody to ask, it says why
+            plan = replace(job.plan, candidates=tuple(able))
+            try:
+                await self._executor.run(replace(job, plan=plan))
+                return
+            except Exhausted as end:
+                is_final = end.problem.kind is ProblemKind.BAD_REQUEST
+                if job.answer.committed or is_final or not able:
+                    raise
+        tokens = job.outbound.moment.tokens(job.plan.candidates[0])
+        await known.tell_estimate(job.answer, tokens)
 
     def _check_doors(
-        self, http: web.BaseRequest, answer: Answer, snapshot: Snapshot | None
+        self, http: web.BaseRequest, asked: Asked, answer: Answer, snapshot: Snapshot | None
     ) -> None:
         """Refuse web pages, tunnels, foreign names, and heads that are too large."""
-        known = http.path in self._endpoints
         address = http.get_extra_info("sockname")
         problem = doors.refuse(
             http.method,
@@ -171,7 +210,7 @@ class DataServer:
             local_address=address[0] if address else None,
             hosts=snapshot.hosts if snapshot else (),
             origins=snapshot.data.origins if snapshot else (),
-            json_only=known,
+            json_only=asked.operation is not Operation.OPAQUE,
         )
         if problem is not None:
             raise RequestRefused(problem)
@@ -207,37 +246,50 @@ class DataServer:
             )
         return ", ".join([one for one in trail if one] + [self._program.instance])
 
-    async def _read(
-        self, http: web.BaseRequest, dialect: Dialect, operation: Operation, snapshot: Snapshot
-    ) -> Inbound:
+    async def _read(self, http: web.BaseRequest, asked: Asked, snapshot: Snapshot) -> Inbound:
         upload: Upload | None = None
-        raw, facts = b"", RequestFacts(operation)
-        if operation is Operation.OPAQUE:
-            self._check_path(http, snapshot)
-            intake.check_length(http, snapshot.limits.body)
+        raw, body, facts = b"", json.NOTHING, RequestFacts(asked.operation)
+        if asked.operation is Operation.OPAQUE:
+            self._check_path(http, asked, snapshot)
+            # a model is larger than any request
+            limit = sys.maxsize if asked.manages else snapshot.limits.body
+            intake.check_length(http, limit)
             if http.can_read_body:
-                upload = Upload(http, snapshot.limits.body)
-            path = http.rel_url.raw_path.removeprefix("/v1")
+                upload = Upload(http, limit)
         elif http.method != "POST":
             raise _wrong_method(http, "POST")
         else:
-            raw, facts = await intake.read_json(http, dialect, operation, snapshot.limits)
-            path = dialect.backend_paths[operation]
+            raw, body, facts = await intake.read_json(
+                http, asked.dialect, asked.operation, snapshot.limits
+            )
         return Inbound(
-            dialect=dialect,
+            dialect=asked.dialect,
             facts=facts,
             method=http.method,
-            path=path,
+            path=http.rel_url.raw_path,
             query=http.rel_url.raw_query_string,
             headers=tuple(http.headers.items()),
             raw=raw,
+            body=body,
             key=headers.client_key(http.headers),
             upload=upload,
         )
 
-    def _check_path(self, http: web.BaseRequest, snapshot: Snapshot) -> None:
+    def _check_path(self, http: web.BaseRequest, asked: Asked, snapshot: Snapshot) -> None:
+        if asked.manages and snapshot.manages is None:
+            raise RequestRefused(
+                Problem(
+                    ProblemKind.FORBIDDEN,
+                    f"{http.path[:200]} would change the models of a backend, which this listener "
+                    "does not allow. Do it at the backend itself, or name the backend under "
+                    "`listeners.data.manage` in the configuration.",
+                    status=403,
+                    code="managing_not_allowed",
+                )
+            )
+        is_relayed = http.path.startswith("/v1/") and snapshot.routes.relay is not None
         climbs = ".." in http.path.split("/")  # it would leave the backend's own path
-        if http.path.startswith("/v1/") and snapshot.routes.relay is not None and not climbs:
+        if (asked.manages or is_relayed) and not climbs:
             return
         raise RequestRefused(
             Problem(
@@ -250,12 +302,9 @@ class DataServer:
 
     def _way_out(self, path: str) -> str:
         """What to do for one who asked for a path that is not there."""
-        unspoken = next((name for start, name in _UNSPOKEN if path.startswith(start)), None)
-        if unspoken is not None:
-            return f"{unspoken} is not built yet; use OpenAI's, such as /v1/chat/completions."
-        known = [*self._endpoints, _MODELS, "/health"]
-        close = routing.nearest(path, known)
-        told = f"Did you mean {close[0]}?" if close else f"Known are {', '.join(known)}."
+        paths = [*self._endpoints.paths, "/health"]
+        close = routing.nearest(path, paths)
+        told = f"Did you mean {close[0]}?" if close else f"Known are {', '.join(paths)}."
         return told + (
             " A route with `relay: true` would take it." if path.startswith("/v1/") else ""
         )
@@ -268,36 +317,79 @@ class DataServer:
             partial(self._program.store.view, snapshot),
         )
 
-    def _plan(self, http: web.BaseRequest, facts: RequestFacts, steering: Steering) -> Plan:
+    def _plan(
+        self,
+        http: web.BaseRequest,
+        asked: Asked,
+        facts: RequestFacts,
+        steering: Steering,
+        snapshot: Snapshot,
+    ) -> Plan:
         header = http.headers.get("x-sidecar-backend")
-        if facts.operation is Operation.OPAQUE:
-            choice = steering.relayed(header)
-            assert choice is not None  # `_check_path` has seen to it
+        if asked.manages:
+            assert snapshot.manages is not None  # `_check_path` has seen to it
+            choice = steering.managed(snapshot.manages)
+        elif facts.operation is Operation.OPAQUE:
+            relayed = steering.relayed(header)
+            assert relayed is not None  # `_check_path` has seen to it
+            choice = relayed
         else:
             choice = steering.choose(facts.model, header)
         return routing.plan(choice.route, choice.asked, steering.view, choice.force)
 
-    async def _tell(self, answer: Answer, value: object) -> None:
-        await answer.whole(200, {"Content-Type": "application/json"}, json.dumps(value))
+    async def _best(self, plan: Plan, outbound: Outbound, snapshot: Snapshot) -> Plan:
+        """The plan with what loses nothing first, and without what would be another answer."""
+        operation, backends = outbound.inbound.facts.operation, snapshot.backends
+        if operation is Operation.EMBED:
+            return routing.of_one_model(
+                plan, lambda one: backends[one.backend].dialect.embeddings is not None
+            )
+        client = outbound.inbound.dialect
+        foreign = {backends[one.backend].dialect.name for one in plan.candidates} - {client.name}
+        if not foreign or operation not in (Operation.CHAT, Operation.COMPLETION):
+            return plan
+        translation = outbound.translation
+        take_urls = [backends[one.backend].dialect.takes_image_urls for one in plan.candidates]
+        if snapshot.fetch_images and not plan.route.stay_local and not all(take_urls):
+            await self._fetch_images(translation, is_needed=not any(take_urls))
 
-    async def _tell_models(self, http: web.BaseRequest, answer: Answer, snapshot: Snapshot) -> None:
-        """The names that routes offer, or one of them."""
-        if http.method not in ("GET", "HEAD"):
-            raise _wrong_method(http, "GET")
-        steering = self._steering(snapshot)
-        entries = {
-            name: ModelEntry(name, _OWNER, self._program.born)
-            for name, _ in routing.offered(snapshot.routes, steering.view)
-        }
-        if http.path == _MODELS:
-            await self._tell(answer, answer.dialect.encode_models(tuple(entries.values())))
+        def loses(one: Candidate) -> bool:
+            return translation.loses(one, backends[one.backend], outbound.moment.tokens(one))
+
+        return routing.preferred(plan, loses) if len(plan.candidates) > 1 else plan
+
+    async def _fetch_images(self, translation: Translation, *, is_needed: bool) -> None:
+        """Put images into the request; where they are not needed, those that can be had."""
+        if not translation.points_to_images:
             return
-        asked = http.path.removeprefix(f"{_MODELS}/")
-        by_folded = {name.casefold(): entry for name, entry in entries.items()}
-        entry = by_folded.get(asked.casefold())
-        if entry is None:
-            raise RequestRefused(steering.no_such_model(asked, list(entries)))
-        await self._tell(answer, answer.dialect.encode_model(entry))
+        try:
+            translation.inline(await self._program.images.inlined(translation.request))
+        except RequestRefused:
+            if is_needed:
+                raise
+
+    def _moment(self, translation: Translation, timing: Timing) -> Moment:
+        calibration = self._program.store.calibration
+
+        def tokens(one: Candidate) -> int:
+            ratio = calibration.ratio(ModelKey(one.backend, one.model or ""))
+            return estimate(translation.measure, ratio)
+
+        return Moment(
+            created=int(self._clock.wall()),
+            elapsed=lambda: self._clock.now() - timing.started,
+            new_id=self._program.new_id,
+            tokens=tokens,
+        )
+
+    def _is_native(self, job: Job) -> bool:
+        """Whether the first candidate speaks the client's dialect."""
+        first = next(iter(job.plan.candidates), None)
+        dialect = job.outbound.inbound.dialect
+        return first is None or job.snapshot.backends[first.backend].dialect is dialect
+
+    def _entries(self, snapshot: Snapshot) -> list[ModelEntry]:
+        return offer.entries(snapshot, self._program.store, self._program.born)
 
     def _head_goes_out(self, timing: Timing) -> None:
         timing.sent = self._clock.now()

@@ -23,6 +23,8 @@ class ProblemKind(StrEnum):
     TIMEOUT = "timeout"  # silent: no connection, no first token, a gap, or never an end
     PROTOCOL = "protocol"  # not what the dialect promises: HTML, junk, nothing, too much
     TRUNCATED = "truncated"  # cut before its terminal marker
+    UNMET = "unmet"  # the model did not do what it was made to: no JSON, not of the schema, no call
+    UNSUPPORTED = "unsupported"  # a feature was refused that the request can do without
     RATE_LIMITED = "rate_limited"
     BACKEND_AUTH = "backend_auth"  # our own credential was refused
     # the client's
@@ -33,6 +35,7 @@ class ProblemKind(StrEnum):
     CONTEXT_LENGTH = "context_length"
     CONTENT_REFUSED = "content_refused"
     FORBIDDEN = "forbidden"
+    CANNOT_TRANSLATE = "cannot_translate"  # this backend's dialect has no words for it
     CLIENT_GONE = "client_gone"
     # ours, or nobody's
     NOT_LOCAL = "not_local"  # `stay: local` and the name resolved to a public address

@@ -13,5 +13,7 @@ class Usage:
 
     input_tokens: int
     output_tokens: int
-    cached_input_tokens: int = 0
+    cached_input_tokens: int = 0  # read from a cache
     reasoning_output_tokens: int = 0
+    cache_write_input_tokens: int = 0  # written to a cache
+    is_estimated: bool = False  # the backend did not tell it

@@ -42,6 +42,9 @@ OUTCOMES: Mapping[ProblemKind, Rule] = {
     _K.TIMEOUT: Rule(_D.FAIL_OVER, True, "timeout", "timeout"),
     _K.PROTOCOL: Rule(_D.FAIL_OVER, True, "protocol", "upstream_error"),
     _K.TRUNCATED: Rule(_D.FAIL_OVER, True, "truncated", "upstream_error"),
+    _K.UNMET: Rule(_D.RETRY_SAME, False, "protocol", "upstream_error"),
+    # asked again at once without the feature; see retry.next_step
+    _K.UNSUPPORTED: Rule(_D.RETRY_SAME, False, "client_error", "client_error"),
     # one retry when it says when, within the route's max_wait; see retry.next_step
     _K.RATE_LIMITED: Rule(_D.RETRY_SAME, False, "rate_limited", "rate_limited"),
     _K.BACKEND_AUTH: Rule(_D.FAIL_OVER, False, "auth", "upstream_error"),
@@ -52,6 +55,7 @@ OUTCOMES: Mapping[ProblemKind, Rule] = {
     _K.BAD_REQUEST: Rule(_D.FINAL, False, "client_error", "client_error"),
     _K.TOO_LARGE: Rule(_D.FINAL, False, "client_error", "client_error"),
     _K.FORBIDDEN: Rule(_D.FINAL, False, "client_error", "client_error"),
+    _K.CANNOT_TRANSLATE: Rule(_D.FAIL_OVER, False, "client_error", "client_error"),
     _K.CLIENT_GONE: Rule(_D.IGNORED, False, "cancelled", "client_disconnect"),
     _K.NOT_LOCAL: Rule(_D.FAIL_OVER, False, "connect", "upstream_error"),
     _K.UNAVAILABLE: Rule(_D.FAIL_OVER, False, "connect", "overloaded"),
@@ -65,7 +69,7 @@ OUTCOMES: Mapping[ProblemKind, Rule] = {
 MOVABLE = (
     _K.CONNECT, _K.BACKEND_ERROR, _K.OVERLOADED, _K.DNS, _K.TLS, _K.TIMEOUT, _K.PROTOCOL,
     _K.TRUNCATED, _K.RATE_LIMITED, _K.BACKEND_AUTH, _K.UNKNOWN_MODEL, _K.CONTEXT_LENGTH,
-    _K.CONTENT_REFUSED, _K.BAD_REQUEST,
+    _K.CONTENT_REFUSED, _K.BAD_REQUEST, _K.UNMET,
 )  # fmt: skip
 DESTINATIONS = (_D.RETRY_SAME, _D.FAIL_OVER, _D.FINAL)
 

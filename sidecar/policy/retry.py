@@ -70,6 +70,8 @@ def next_step(
             return GiveUp()
         last = history[-1]
         if last.disposition is Disposition.RETRY_SAME:
+            if last.problem is not None and last.problem.kind is ProblemKind.UNSUPPORTED:
+                return Try(last.candidate)  # at once, without the feature that was refused
             wait = _retry_wait(plan, history, moment.draw)
             if wait is not None and wait <= moment.time_left and may_retry():
                 return Try(last.candidate, wait)

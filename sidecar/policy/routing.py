@@ -6,7 +6,7 @@ of the file decides.
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from fnmatch import translate
 
@@ -50,6 +50,7 @@ class Route:
     stay_local: bool = False
     relay: bool = False  # takes every other /v1/… path
     listed_first: bool = False
+    losses_strict: bool = False  # refuses what a crossing would lose of the meaning
     on: Mapping[ProblemKind, Disposition] = field(default_factory=dict)
 
 
@@ -62,6 +63,7 @@ class BackendView:
     models: Mapping[str, str]  # asked name in lower case → name at the backend
     context: Mapping[str, int]  # tokens, by name at the backend
     listed: Mapping[str, str] | None = None  # its catalogue: name in lower case → its own name
+    max_output: Mapping[str, int] = field(default_factory=dict)  # tokens, as `context`
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,8 @@ class Candidate:
     backend: str
     model: str | None
     timeouts: Timeouts
-    context: int | None = None
+    context: int | None = None  # tokens that the model reads and writes, where known
+    max_output: int | None = None  # tokens that it writes at most, where known
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,26 @@ def plan(
     return Plan(route, tuple(candidates))
 
 
+def preferred(plan: Plan, loses: Callable[[Candidate], bool]) -> Plan:
+    """The plan with those candidates first that lose nothing of what was asked for."""
+    return replace(plan, candidates=tuple(sorted(plan.candidates, key=loses)))
+
+
+def of_one_model(plan: Plan, embeds: Callable[[Candidate], bool]) -> Plan:
+    """The plan with those candidates only that have the model of the first one that embeds.
+
+    Vectors of different models do not compare: a fallback to another model would be a wrong answer
+    that looks right.
+    """
+    able = [one for one in plan.candidates if embeds(one)] or list(plan.candidates)
+    same = [one for one in able if _same_model(one.model) == _same_model(able[0].model)]
+    return replace(plan, candidates=tuple(same))
+
+
+def _same_model(name: str | None) -> str | None:
+    return name and name.casefold().removesuffix(":latest")
+
+
 def _lists(view: BackendView, asked: str | None) -> bool:
     return asked is not None and view.listed is not None and asked.casefold() in view.listed
 
@@ -155,8 +178,10 @@ def _candidate(target: Target, view: BackendView, asked: str | None, *, picks: b
     name = target.model or (_pick(view, asked) if picks else asked or view.model)
     if name is not None:
         name = view.models.get(name.casefold(), name)
-    context = view.context.get(name) if name is not None else None
-    return Candidate(target.backend, name, target.timeouts, context)
+    own = name or ""
+    return Candidate(
+        target.backend, name, target.timeouts, view.context.get(own), view.max_output.get(own)
+    )
 
 
 def _pick(view: BackendView, asked: str | None) -> str | None:

@@ -64,6 +64,10 @@ class Steering:
         route = self.table.relay
         return None if route is None else Choice(self._leading_to(route, forced), None, forced)
 
+    def managed(self, backend: str) -> Choice:
+        """The choice for what changes the models of that backend."""
+        return Choice(self._alone(backend), None, backend)
+
     def _forced(self, header: str | None) -> str | None:
         """The backend that the header names. Raises RequestRefused where there is none."""
         backend = self._backend(header) if header is not None else None

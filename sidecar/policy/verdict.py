@@ -10,7 +10,10 @@ from sidecar.policy.routing import Plan
 COME_BACK = 5.0  # seconds after which a client may ask again when no backend can be reached
 
 _UNREACHABLE = (ProblemKind.CONNECT, ProblemKind.DNS, ProblemKind.TLS)
-_SAYS_LITTLE = (ProblemKind.UNKNOWN_MODEL, ProblemKind.BACKEND_AUTH, ProblemKind.NOT_LOCAL)
+_SAYS_LITTLE = (
+    ProblemKind.UNKNOWN_MODEL, ProblemKind.BACKEND_AUTH, ProblemKind.NOT_LOCAL,
+    ProblemKind.CANNOT_TRANSLATE,
+)  # fmt: skip
 
 
 def conclude(plan: Plan, history: Sequence[Outcome], rests: Mapping[str, float]) -> Problem:

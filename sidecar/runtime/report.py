@@ -155,7 +155,7 @@ class Report:
         return ready and self._store.state(backend).is_up
 
     def _models(self, backend: Backend) -> tuple[str, ...]:
-        return tuple((self._store.state(backend).listed or {}).values())
+        return tuple(dict.fromkeys((self._store.state(backend).listed or {}).values()))
 
 
 def _has_echo(snapshot: Snapshot) -> bool:

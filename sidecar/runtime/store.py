@@ -6,7 +6,7 @@ here: `now` is monotonic seconds, `wall` seconds since the epoch.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -19,11 +19,14 @@ from sidecar.policy.budget import RetryBudget
 from sidecar.policy.outcome import OUTCOMES, Outcome
 from sidecar.policy.retry import rest_after
 from sidecar.policy.routing import BackendView
+from sidecar.runtime.calibration import Calibration
+from sidecar.wire.contract import ModelEntry
 
 DURATIONS_KEPT = 512
 FAULTS_KEPT = 20
 PROBATION_LOOK = 0.05  # seconds between looks at a backend whose trial is under way
 FAILURES_TO_DOWN = 3  # in a row, all the backend's fault
+DEFAULT_TAG = ":latest"  # what a model's name may have or not have, as Ollama's clients write it
 
 
 class BackendKey(NamedTuple):
@@ -82,7 +85,11 @@ class BackendState:
     on_probation: bool = False  # since a rest: one trial at a time, until one is taken
     trials: int = 0  # attempts in flight that began on probation
     credential: Credential | Forward | None = None  # a new key clears the old one's rest
-    listed: Mapping[str, str] | None = None  # its models: name in lower case → its own name
+    # its models, by name in lower case: what it tells of them, and its own name; None until known
+    entries: Mapping[str, ModelEntry] | None = None
+    listed: Mapping[str, str] | None = None
+    context: Mapping[str, int] = field(default_factory=dict)  # tokens, by its own name
+    max_output: Mapping[str, int] = field(default_factory=dict)  # the same
     ok: int = 0
     failed: int = 0
     failed_in_row: int = 0  # by its own fault
@@ -185,6 +192,7 @@ class RuntimeStore:
 
     def __init__(self) -> None:
         self.retry_budget = RetryBudget()
+        self.calibration = Calibration()
         self.faults: deque[Fault] = deque(maxlen=FAULTS_KEPT)
         self.in_flight: Counter[str] = Counter()  # requests, by route
         self._states: dict[BackendKey, BackendState] = {}
@@ -216,14 +224,16 @@ class RuntimeStore:
         return Attempt(self, state, now)
 
     def view(self, snapshot: Snapshot, name: str) -> BackendView:
-        """What planning must know of a backend."""
+        """What planning must know of a backend. The file is right where the backend says else."""
         backend = snapshot.backends[name]
+        state = self.state(backend)
         return BackendView(
             backend.enabled,
             backend.model,
             backend.models,
-            backend.context,
-            self.state(backend).listed,
+            {**state.context, **backend.context} if backend.context else state.context,
+            state.listed,
+            state.max_output,
         )
 
     def rest_of(self, backend: Backend, now: float) -> float:
@@ -239,9 +249,19 @@ class RuntimeStore:
             return Availability.DRAINING
         return Availability.RESTING if state.rest(now) > 0 else Availability.READY
 
-    def learn_models(self, backend: Backend, names: Mapping[str, str]) -> None:
-        """A backend listed its models: name in lower case → its own name."""
-        self.state(backend).listed = names
+    def learn_models(self, backend: Backend, entries: Iterable[ModelEntry]) -> None:
+        """A backend told of its models; what it told before is forgotten."""
+        state, told = self.state(backend), tuple(entries)
+        bare = {one.id.removesuffix(DEFAULT_TAG): one for one in told}
+        by_name = {**bare, **{one.id: one for one in told}}
+        state.entries = {name.casefold(): one for name, one in by_name.items()}
+        state.listed = {name: one.id for name, one in state.entries.items()}
+        state.context = {
+            name: one.context for name, one in by_name.items() if one.context is not None
+        }
+        state.max_output = {
+            name: one.max_output for name, one in by_name.items() if one.max_output is not None
+        }
 
     def reconcile(self, snapshot: Snapshot) -> tuple[BackendKey, ...]:
         """Bring the states in line with a new snapshot.

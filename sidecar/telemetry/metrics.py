@@ -21,6 +21,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics import MetricWrapperBase
 
 from sidecar.config.snapshot import Snapshot
+from sidecar.dialects import DIALECTS
+from sidecar.neutral.request import Severity
 from sidecar.policy.outcome import OUTCOMES
 from sidecar.policy.routing import OTHER, is_pattern
 from sidecar.wire.contract import Operation
@@ -33,7 +35,7 @@ _FIRST_TOKEN = (
     30, 45, 60, 120,
 )  # fmt: skip
 _PER_TOKEN = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5)
-_OVERHEAD = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1)
+_OVERHEAD = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1)
 
 REQUEST_OUTCOMES = ("ok", *sorted({rule.request for rule in OUTCOMES.values()}))
 ATTEMPT_OUTCOMES = ("ok", *sorted({rule.attempt for rule in OUTCOMES.values()}))
@@ -121,6 +123,17 @@ class Metrics:
             "streams_aborted", "Streams that ended early after content.", ("route", "reason")
         )
 
+        self.usage_estimated = self._counter(
+            "usage_estimated",
+            "Answers whose usage had to be estimated, for their backend did not tell it.",
+            ("route", "backend"),
+        )
+        self.translation_losses = self._counter(
+            "translation_losses",
+            "What attempts lost on the way from the client's dialect into the backend's.",
+            ("from", "to", "severity"),
+        )
+
         # attempts
         self.attempts = self._counter(
             "attempts", "Tries against a backend, by how they ended.", ("backend", "outcome")
@@ -200,6 +213,7 @@ class Metrics:
             self.retries.labels(backend)
             for outcome in ATTEMPT_OUTCOMES:
                 self.attempts.labels(backend, outcome)
+        self._create_losses({one.dialect.name for one in snapshot.backends.values()})
         for route in snapshot.routes.routes:
             self.request_duration.labels(route.name, Operation.CHAT)
             self.time_to_first_token.labels(route.name)
@@ -211,11 +225,19 @@ class Metrics:
                 self.aborted.labels(route.name, reason)
             for target in route.targets:
                 self._create_tokens(route.name, target.backend, self.model(target.model))
+                self.usage_estimated.labels(route.name, target.backend)
         for name in (*self._routes, OTHER):
             for outcome in REQUEST_OUTCOMES:
                 self.requests.labels(
                     route=name, operation=Operation.CHAT, outcome=outcome, **self.model(None)
                 )
+
+    def _create_losses(self, spoken: Collection[str]) -> None:
+        for asked in DIALECTS:
+            for name in spoken:
+                for severity in (Severity.COSMETIC, Severity.SEMANTIC):
+                    if asked.name != name:
+                        self.translation_losses.labels(asked.name, name, severity)
 
     def _create_tokens(self, route: str, backend: str, model: Mapping[str, str]) -> None:
         for kind in ("input", "output"):
@@ -231,7 +253,9 @@ class Metrics:
         )
         pair = ("route", "backend")
         self.tokens = self._counter(
-            "tokens", "Tokens that backends reported.", (*pair, "type", *model)
+            "tokens",
+            "Tokens of answers; estimated where the backend did not tell them.",
+            (*pair, "type", *model),
         )
         self.cached_input = self._counter(
             "cached_input_tokens", "Input tokens read from a backend's cache.", (*pair, *model)

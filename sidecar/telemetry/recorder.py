@@ -5,11 +5,12 @@ ended. Recording is an optional part: when it fails, that is logged once and no 
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from sidecar.neutral.problem import Problem, ProblemKind
+from sidecar.neutral.request import Loss
 from sidecar.neutral.usage import Usage
 from sidecar.policy.outcome import OUTCOMES, Outcome
 from sidecar.policy.routing import OTHER
@@ -91,6 +92,16 @@ class Recorder:
         """An attempt was settled."""
         self._optional(lambda: self._count_attempt(outcome))
 
+    def crossed(self, client: str, backend: str, losses: Iterable[Loss]) -> None:
+        """A request went out in another dialect than it came in, and lost something."""
+        counter = self._metrics.translation_losses
+
+        def count() -> None:
+            for loss in losses:
+                counter.labels(client, backend, loss.severity).inc()
+
+        self._optional(count)
+
     def request_ended(self, note: RequestNote) -> None:
         """The client has its answer, or has left."""
         if note.is_probe:
@@ -158,6 +169,8 @@ class Recorder:
         metrics.tokens.labels(type="output", **labels).inc(usage.output_tokens)
         metrics.cached_input.labels(**labels).inc(usage.cached_input_tokens)
         metrics.reasoning_output.labels(**labels).inc(usage.reasoning_output_tokens)
+        if usage.is_estimated:
+            metrics.usage_estimated.labels(**pair).inc()
         further = usage.output_tokens - 1
         if note.stream and note.ttft is not None and further > 0:
             per_token = max(0.0, note.duration - note.ttft) / further

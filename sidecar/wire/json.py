@@ -2,15 +2,22 @@
 
 Escaped lone surrogates are legal JSON that real clients send; orjson refuses them, the standard
 module does not. `NaN` and `Infinity` are not JSON and are refused by both roads here.
+
+Both roads refuse what is nested deeper than DEEPEST: whatever is read can be walked by recursion,
+compared and written again.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import orjson
 
 Json = Mapping[str, object]
+
+DEEPEST = 200  # lists and objects inside each other; orjson writes 254
+NOTHING: Json = {}  # the body of a request that is not read
 
 
 class InvalidJson(ValueError):
@@ -21,8 +28,50 @@ def _refuse_constant(name: str) -> NoReturn:
     raise InvalidJson(f"{name} is not JSON")
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise InvalidJson("a number past every float")
+    return value
+
+
+def _whole(text: str) -> int | float:
+    """A whole number as the first road reads it: one of more than 64 bits is a float."""
+    value = int(text)
+    return value if -(2**63) <= value < 2**64 else _finite(text)
+
+
+def _brackets(text: bytes | str) -> int:
+    if isinstance(text, str):
+        return text.count("[") + text.count("{")
+    return text.count(b"[") + text.count(b"{")
+
+
+def _is_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(DEEPEST):
+        inside: list[object] = []
+        for one in level:
+            if isinstance(one, dict):
+                inside += one.values()
+            elif isinstance(one, list):
+                inside += one
+        level = [one for one in inside if isinstance(one, dict | list)]
+        if not level:
+            return False
+    return True
+
+
 def loads(text: bytes | str) -> Any:
     """Parse one JSON text, or raise InvalidJson with the position of the fault."""
+    value = _parsed(text)
+    # most texts have too few brackets to be deep
+    if _brackets(text) > DEEPEST and _is_deep(value):
+        raise InvalidJson(f"nested more than {DEEPEST} deep")
+    return value
+
+
+def _parsed(text: bytes | str) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -31,7 +80,9 @@ def loads(text: bytes | str) -> Any:
     try:
         # decoded here, for the standard module would guess UTF-16 and take bytes that splice cannot
         decoded = text.decode() if isinstance(text, bytes) else text
-        return json.loads(decoded, parse_constant=_refuse_constant)
+        return json.loads(
+            decoded, parse_float=_finite, parse_int=_whole, parse_constant=_refuse_constant
+        )
     except (ValueError, RecursionError) as error:
         raise InvalidJson(str(error)) from None
 

@@ -5,8 +5,10 @@ other byte as it was. The text must already be known to be a JSON object.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from itertools import pairwise
 
 from sidecar.wire import json
 
@@ -56,6 +58,43 @@ def members(raw: bytes, at: int = 0) -> list[Member]:
         elif mark in b'"' and awaits_key and depth == 1:
             key, awaits_key = json.loads(token.group()), False
     return found
+
+
+def elements(raw: bytes, at: int = 0) -> list[Member]:
+    """The elements of the list that begins at or after `at`; their keys are empty."""
+    found: list[Member] = []
+    depth, value_at = 0, -1
+    for token in _TOKEN.finditer(raw, at):
+        mark = raw[token.start()]
+        if mark in b"[{":
+            depth += 1
+            value_at = token.end() if depth == 1 else value_at
+        elif mark in b"]}" and depth > 1:
+            depth -= 1
+        elif mark in b"]}" or (mark in b"," and depth == 1):
+            if raw[value_at : token.start()].strip(_SPACE):
+                found.append(_member(raw, "", value_at, token.start()))
+            if mark not in b",":
+                break
+            value_at = token.end()
+    return found
+
+
+def cuts(found: Sequence[Member], dropped: AbstractSet[int]) -> list[Edit]:
+    """Edits that take elements out of a list, with the commas that are too many then."""
+    kept = [one for place, one in enumerate(found) if place not in dropped]
+    if len(kept) == len(found):
+        return []
+    start, end = found[0].start, found[-1].end
+    if not kept:
+        return [Edit(start, end, b"")]
+    places = [place for place in range(len(found)) if place not in dropped]
+    between = [
+        Edit(found[left].end, found[right].start, b",")
+        for left, right in pairwise(places)
+        if right > left + 1
+    ]
+    return [Edit(start, kept[0].start, b""), *between, Edit(kept[-1].end, end, b"")]
 
 
 def _member(raw: bytes, key: str, start: int, end: int) -> Member:

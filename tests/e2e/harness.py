@@ -115,6 +115,8 @@ class Sidecar:
     are free ones unless they are given.
     """
 
+    program = "sidecar"  # the module that is run
+
     def __init__(
         self,
         folder: Path,
@@ -188,7 +190,7 @@ class Sidecar:
         file = ("--config", str(self.file)) if self.config is not None else ()
         with self._out.open("wb") as out:
             self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "sidecar", "run", *file, *self._args),
+                *(sys.executable, "-m", self.program, "run", *file, *self._args),
                 env=self.env,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -257,7 +259,7 @@ class Sidecar:
         named = {"LLM_SIDECAR_CONFIG": str(self.file)} if self.config is not None else {}
         env = {**self.env, **named}
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "sidecar", *args),
+            *(sys.executable, "-m", self.program, *args),
             env=env,
             cwd=self.folder,
             stdin=subprocess.DEVNULL,

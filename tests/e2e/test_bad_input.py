@@ -161,7 +161,6 @@ async def test_an_unknown_backend_is_refused(sidecar: Sidecar, backend: Backend)
     [
         ("POST", "/v1/chat/completion", 404, "unknown_path"),
         ("POST", "/chat", 404, "unknown_path"),
-        ("GET", "/", 404, "unknown_path"),
         ("GET", "/metrics", 404, "unknown_path"),
         ("POST", "/v1/../metrics", 404, "unknown_path"),
         ("GET", CHAT, 405, "method_not_allowed"),

@@ -11,8 +11,10 @@ import pytest
 
 from tests.e2e.client import chat
 from tests.e2e.harness import DEFAULT_PORTS, Sidecar, until
-from tests.fakes.answers import text_of
+from tests.fakes.answers import dump, text_of
 from tests.fakes.backend import Backend
+from tests.fakes.behaviours import Steps, whole
+from tests.fakes.seen import Seen
 
 OWN = f"http://localhost:{DEFAULT_PORTS[0]}"
 OLLAMA_PORT = 11434
@@ -75,16 +77,25 @@ async def test_a_degraded_start_never_echoes(tmp_path: Path) -> None:
         assert (got.status, got.code) == (503, "not_configured")
 
 
+def as_ollama(seen: Seen) -> Steps:
+    """A chat as Ollama's own API answers it, and the little that it tells of a model."""
+    if seen.path == "/api/show":
+        return whole(200, dump({"capabilities": ["completion"], "model_info": {}}))
+    message = {"role": "assistant", "content": text_of(seen.backend)}
+    return whole(200, dump({"model": seen.model, "message": message, "done": True}))
+
+
 async def test_ollama_goes_first_and_who_lists_the_model_before_it(
     tmp_path: Path, backend: Backend
 ) -> None:
-    async with Backend("o", models=("llama3:8b",)) as ollama:
+    async with Backend("o", rest=as_ollama, models=("llama3:8b",)) as ollama:
         env = {
             "OLLAMA_HOST": f"0.0.0.0:{ollama.port}",
             "OPENAI_API_KEY": "sk-openai-0123456789",
             "OPENAI_BASE_URL": backend.base_url,
             "OPENAI_MODEL": "small",
             "ANTHROPIC_API_KEY": "sk-ant-0123456789",
+            "ANTHROPIC_BASE_URL": backend.base_url,
         }
         async with zero(tmp_path, env=env) as sidecar:
 
@@ -96,10 +107,12 @@ async def test_ollama_goes_first_and_who_lists_the_model_before_it(
             asked = {"auto": ("o", "llama3:8b"), "big": ("p", "big"), "nobody": ("o", "llama3:8b")}
             for model, (who, sent) in asked.items():
                 assert (await sidecar.ask(chat(model))).text == text_of(who), model
-                seen = (ollama if who == "o" else backend).requests[-1]
-                assert seen.model == sent, model
+                asked_of = ollama if who == "o" else backend
+                chats = [one for one in asked_of.requests if one.path != "/api/show"]
+                assert chats[-1].model == sent, model
+                assert chats[-1].path == ("/api/chat" if who == "o" else "/v1/chat/completions")
             assert backend.requests[-1].header("authorization") == "Bearer sk-openai-0123456789"
-            assert "Anthropic: found, but its dialect is not spoken yet" in sidecar.output
+            assert "ANTHROPIC_API_KEY" in sidecar.output
             assert "sk-" not in sidecar.output
 
 
@@ -109,6 +122,8 @@ async def test_the_lines_of_the_banner_lead_nowhere_when_they_come_back(
     env = {
         "OPENAI_API_KEY": "sidecar",
         "OPENAI_BASE_URL": f"{OWN}/v1",
+        "ANTHROPIC_API_KEY": "sidecar",
+        "ANTHROPIC_BASE_URL": OWN,
         "OLLAMA_HOST": f"0.0.0.0:{DEFAULT_PORTS[0]}",
         "CUSTOM_BACKEND_1_API_URL": backend.base_url,
         "CUSTOM_BACKEND_1_API_KEY": "key-0123456789",
@@ -119,7 +134,7 @@ async def test_the_lines_of_the_banner_lead_nowhere_when_they_come_back(
         assert (await sidecar.ask(chat("auto"))).text == text_of("p")
         assert backend.requests[0].model == "small"
         assert backend.requests[0].header("authorization") == "Bearer key-0123456789"
-        for name in ("OPENAI_BASE_URL", "OLLAMA_HOST"):
+        for name in ("OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "OLLAMA_HOST"):
             assert f"{name} points to this sidecar itself" in sidecar.output
 
 

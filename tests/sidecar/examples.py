@@ -11,7 +11,7 @@ from sidecar.policy.backoff import RetrySettings
 from sidecar.policy.budget import BudgetSettings
 from sidecar.policy.outcome import OUTCOMES, Disposition, Outcome
 from sidecar.policy.routing import Route, RouteTable, Target, Timeouts
-from sidecar.wire.contract import RequestLimits
+from sidecar.wire.contract import RequestLimits, Traits
 
 TIMEOUTS = Timeouts(connect=3, first_token=60, idle=30, whole=600)
 
@@ -30,9 +30,11 @@ def backend(name: str, **changes: Any) -> Backend:
         "model": None,
         "models": {},
         "context": {},
+        "batch": None,
         "auth": None,
         "timeouts": TIMEOUTS,
         "quirks": Quirks(),
+        "traits": Traits(),
         "ca": None,
         "proxy": False,
         "echo": False,
@@ -60,6 +62,8 @@ def snapshot(backends: Sequence[Backend], routes: Sequence[Route] = (), **change
         "backends": by_name,
         "routes": RouteTable(routes),
         "limits": RequestLimits(10_000_000, 1000, 5_000_000, 65_536),
+        "fetch_images": False,
+        "manages": None,
         "retry_budget": BudgetSettings(0.2, 10),
         "model_label": False,
         "secrets": (),

@@ -1,71 +1,19 @@
-"""Errors in both directions: the backends' into problems, problems into OpenAI's shape.
-
-Words of a backend's message are read here and nowhere else, and only for what no code says.
-"""
+"""Errors in both directions: the backends' into problems, problems into OpenAI's shape."""
 
 import re
 from collections.abc import Mapping
 
 from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.wire import json
+from sidecar.wire.contract import Feature
+from sidecar.wire.error_words import BACKEND_FAULT, STATUS, kind_of, text_of
 from sidecar.wire.framing import sse
 
-_CONTEXT = re.compile(
-    r"context[ _](length|window|size)|prompt is too long|too many (input )?tokens"
-    r"|exceed\w* .{0,40}(context|token limit|number of tokens)|maximum model length"
-    r"|range of input length",
-    re.IGNORECASE,
-)
-_POLICY = re.compile(
-    r"content (policy|filter|management)|safety (system|policy)|input was flagged"
-    r"|DataInspectionFailed",
-    re.IGNORECASE,
-)
-_NO_MODEL = re.compile(
-    r"model.{0,120}(not found|does not exist|not exist|unknown)|not a valid model", re.IGNORECASE
-)
-_BAD_KEY = re.compile(
-    r"(invalid|incorrect) api[ _]key|api[ _]key (not valid|expired)", re.IGNORECASE
-)
-_CONTEXT_CODES = {"context_length_exceeded", "exceed_context_size_error"}
-_POLICY_CODES = {
-    "content_policy_violation", "content_filter", "responsibleaipolicyviolation",
-    "data_inspection_failed", "invalid_prompt",
-}  # fmt: skip
-_MODEL_CODES = {"model_not_found", "invalid_model", "unknown_model", "model_decommissioned"}
-_ACCOUNT_CODES = {"invalid_api_key", "arrearage"}  # the second: the bill is not paid
-
-_STATUS = {
-    ProblemKind.BAD_REQUEST: 400,
-    ProblemKind.CONTEXT_LENGTH: 400,
-    ProblemKind.CONTENT_REFUSED: 400,
-    ProblemKind.CLIENT_AUTH: 401,
-    ProblemKind.FORBIDDEN: 403,
-    ProblemKind.UNKNOWN_MODEL: 404,
-    ProblemKind.TOO_LARGE: 413,
-    ProblemKind.RATE_LIMITED: 429,
-    ProblemKind.INTERNAL: 500,
-    ProblemKind.OVERLOADED: 503,
-    ProblemKind.UNAVAILABLE: 503,
-    ProblemKind.SHUTDOWN: 503,
-    ProblemKind.TIMEOUT: 504,
-    ProblemKind.DEADLINE: 504,
-    ProblemKind.LOOP: 508,
+_ERROR_EVENT = re.compile(rb"event: ?error\r?\n")
+_FEATURES = {
+    b"stream_options": Feature.USAGE_IN_STREAM,
+    b"reasoning_effort": Feature.THINKING,
 }
-_BY_STATUS = {
-    401: ProblemKind.BACKEND_AUTH,
-    402: ProblemKind.BACKEND_AUTH,  # the account behind the key has no credit left
-    403: ProblemKind.BACKEND_AUTH,
-    404: ProblemKind.UNKNOWN_MODEL,
-    408: ProblemKind.TIMEOUT,
-    413: ProblemKind.CONTEXT_LENGTH,  # too much for this backend; another one may take it
-    429: ProblemKind.RATE_LIMITED,
-    498: ProblemKind.OVERLOADED,  # no capacity in that service tier
-    503: ProblemKind.OVERLOADED,
-    508: ProblemKind.LOOP,
-    529: ProblemKind.OVERLOADED,
-}
-_OTHERWISE = 502  # a backend's fault
 _CODES = {
     ProblemKind.CONTEXT_LENGTH: "context_length_exceeded",
     ProblemKind.CONTENT_REFUSED: "content_policy_violation",
@@ -79,9 +27,19 @@ _CODES = {
 def decode_error(status: int, body: bytes) -> Problem:
     """What a backend's error answer means."""
     error = _error_object(body)
-    words = _words(error) or _text(body)
+    words = _words(error) or text_of(body)
     told = f"answered {status}" + (f": {words}" if words else "")
-    return Problem(_kind_of(status, error, words), told, status=status, quotes=bool(words))
+    kind, feature = _kind_of(status, error, words), None
+    if status in (400, 422) and kind is ProblemKind.BAD_REQUEST:
+        feature = _refused_feature(body)
+    if feature is not None:
+        kind = ProblemKind.UNSUPPORTED
+    return Problem(kind, told, status=status, param=feature, quotes=bool(words))
+
+
+def _refused_feature(body: bytes) -> str | None:
+    """What the request can do without, if it is that which an error names."""
+    return next((feature for name, feature in _FEATURES.items() if name in body), None)
 
 
 def disguised(body: Mapping[str, object]) -> Problem | None:
@@ -101,26 +59,20 @@ def disguised(body: Mapping[str, object]) -> Problem | None:
     return Problem(kind, told, status=status or None, quotes=True)
 
 
+def is_error_event(frame: bytes) -> bool:
+    """Whether a frame of a stream is of the type `error`."""
+    return _ERROR_EVENT.match(frame) is not None
+
+
 def decode_event(data: bytes) -> Problem:
     """What an event of the type `error` in a stream means."""
-    words = _words(_error_object(data)) or _text(data)
+    words = _words(_error_object(data)) or text_of(data)
     return Problem(ProblemKind.PROTOCOL, f"sent an error event: {words}", quotes=True)
 
 
 def _kind_of(status: int, error: Mapping[str, object], words: str) -> ProblemKind:
     codes = {str(error.get(name)).casefold() for name in ("code", "type") if error.get(name)}
-    if 400 <= status < 500:
-        if codes & _CONTEXT_CODES or (status in (400, 413) and _CONTEXT.search(words)):
-            return ProblemKind.CONTEXT_LENGTH
-        if codes & _POLICY_CODES or (status in (400, 403) and _POLICY.search(words)):
-            return ProblemKind.CONTENT_REFUSED
-        if codes & _MODEL_CODES or (status in (400, 422) and _NO_MODEL.search(words)):
-            return ProblemKind.UNKNOWN_MODEL
-        if codes & _ACCOUNT_CODES or (status == 400 and _BAD_KEY.search(words)):
-            return ProblemKind.BACKEND_AUTH
-    return _BY_STATUS.get(status) or (
-        ProblemKind.BACKEND_ERROR if status >= 500 else ProblemKind.BAD_REQUEST
-    )
+    return kind_of(status, codes, words)
 
 
 def _error_object(body: bytes) -> Mapping[str, object]:
@@ -143,13 +95,8 @@ def _words(error: Mapping[str, object]) -> str:
     return ""
 
 
-def _text(body: bytes) -> str:
-    text = re.sub(r"<[^>]*>", " ", body[:2000].decode("utf-8", "replace"))
-    return " ".join(text.split())[:200]
-
-
 def _fields(problem: Problem) -> tuple[int, dict[str, object]]:
-    status = problem.status or _STATUS.get(problem.kind, _OTHERWISE)
+    status = problem.status or STATUS.get(problem.kind, BACKEND_FAULT)
     if status == 429:
         family = "rate_limit_error"
     elif status >= 500:
@@ -172,7 +119,7 @@ def encode_error(problem: Problem, extension: Mapping[str, object] | None) -> tu
     return status, json.dumps({"error": fields})
 
 
-def fail_stream(problem: Problem) -> bytes:
+def encode_event(problem: Problem) -> bytes:
     """The event that ends a stream honestly; no `[DONE]` follows it."""
     _, fields = _fields(problem)
     return sse(json.dumps({"error": fields}))

@@ -31,14 +31,14 @@ def test_what_was_found_and_where_to_point_clients() -> None:
     text = zero({"OPENAI_API_KEY": "sk-hush", "ANTHROPIC_API_KEY": "sk-ant"}, {HERE: ("l3",)})
     for part in (
         "listens on http://127.0.0.1:14400",
-        "ollama  http://localhost:11434     l3",
-        "https://api.openai.com/v1  gpt-6-luna     OPENAI_API_KEY",
-        "Remote services that may now receive prompts: api.openai.com\n",
+        "ollama     http://localhost:11434     l3",
+        "https://api.openai.com/v1  gpt-6-luna        OPENAI_API_KEY",
+        "Remote services that may now receive prompts: api.openai.com, api.anthropic.com\n",
         "--local-only",
-        "Anthropic: found, but its dialect is not spoken yet.",
+        "https://api.anthropic.com  claude-haiku-5-5  ANTHROPIC_API_KEY",
         "export OPENAI_BASE_URL=http://127.0.0.1:14400/v1",
-        "export ANTHROPIC_BASE_URL=http://127.0.0.1:14400 ANTHROPIC_API_KEY=sidecar   # not spoken",
-        "export OLLAMA_HOST=http://127.0.0.1:14400   # not spoken yet",
+        "export ANTHROPIC_BASE_URL=http://127.0.0.1:14400 ANTHROPIC_API_KEY=sidecar\n",
+        "export OLLAMA_HOST=http://127.0.0.1:14400\n",
         '"model": "auto"',
     ):
         assert part in text

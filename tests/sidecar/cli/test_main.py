@@ -264,7 +264,7 @@ def test_a_running_sidecar_is_asked_and_reloaded(folder: Path) -> None:
         try:
             while (seen := ask("status")).returncode == 1:  # it does not listen yet
                 assert running.poll() is None
-            assert "e        built in  ready" in seen.stdout
+            assert "e        openai   built in  ready" in seen.stdout
             assert "unchanged" in ask("reload").stdout
             (folder / "sidecar.yaml").write_text("nonsense: 1")
             broken = ask("reload", "--socket", f"{folder}/llm-sidecar/{ports[0]}.sock")

@@ -18,13 +18,14 @@ SEEN: dict[str, Any] = {
     },
     "backends": [
         {
-            "name": "home", "host": "http://h", "availability": "ready", "success_rate": 0.987,
+            "name": "home", "dialect": "ollama", "host": "http://h", "availability": "ready",
+            "success_rate": 0.987,
             "latency": {"mean": 0.25, "p95": 1.5, "shortest": 0.1, "longest": 2.0},
             "last_fault": {"message": "refused"},
         },
         {
-            "name": "far", "host": "https://f", "availability": "resting", "success_rate": None,
-            "latency": None, "last_fault": None,
+            "name": "far", "dialect": "openai", "host": "https://f", "availability": "resting",
+            "success_rate": None, "latency": None, "last_fault": None,
         },
     ],
     "routes": [
@@ -47,8 +48,8 @@ def test_a_status_in_full() -> None:
         "llm-sidecar 1.2: degraded, up 1h02m, draining",
         "built-in echo",
         "Configuration abc\n  w\n  listeners.data\n  The last one read cannot be used:\n  f: a\n",
-        "home     http://h   ready    98.7%    250ms  1500ms  100ms  2000ms  refused",
-        "far      https://f  resting  -        -      -       -      -       -",
+        "home     ollama   http://h   ready    98.7%    250ms  1500ms  100ms  2000ms  refused",
+        "far      openai   https://f  resting  -        -      -       -      -       -",
         "chat (default)  chat, gpt*  1      home:m → far",
     ):
         assert part in text

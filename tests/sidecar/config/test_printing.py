@@ -11,6 +11,8 @@ from sidecar.config.printing import as_yaml
 
 FILE = """\
 log: {level: debug}
+fetch_images: true
+listeners: {data: {manage: home}}
 hosts: [Box]
 backends:
   home: {preset: ollama, base_url: "http://${HOST}:11434/"}
@@ -18,11 +20,14 @@ backends:
          auth: {header: {name: api-key, value: {env: AZURE_KEY}}}}
   cloud: {preset: openai, auth: {forward: {replace: ["sk-ant-*"], else: {file: key}}}}
   odd: {dialect: openai, base_url: http://10.0.0.1/v1, timeouts: {first_token: 1m30s},
-        quirks: {header: {x-team: "${TEAM}"}, set: {n: 1}}, models: {Small: big}, context: {big: 9}}
+        quirks: {header: {x-team: "${TEAM}"}, set: {n: 1}}, models: {Small: big}, context: {big: 9},
+        batch: 3}
+  claude: {preset: anthropic, auth: {header: {name: x-api-key, value: {env: AZURE_KEY}}}}
   off: {preset: groq, enabled: false}
 routes:
   chat: {targets: [{backend: home}, {backend: desk}], deadline: 90s, on: {dns: final}}
-  rest: {models: [], default: true, targets: [{backend: odd, model: big, first_token: 1s}]}
+  rest: {models: [], default: true, losses: strict,
+         targets: [{backend: odd, model: big, first_token: 1s}]}
 """
 ENVIRON = {"HOST": "10.9.8.7", "AZURE_KEY": "azure-secret", "TEAM": "team-secret"}
 

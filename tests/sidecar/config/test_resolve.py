@@ -11,8 +11,10 @@ from sidecar.config.faults import ConfigError
 from sidecar.config.presets import PRESETS
 from sidecar.config.resolve import Resolved, resolve
 from sidecar.config.snapshot import Backend, Credential, Forward, UsageInStream
+from sidecar.dialects import DIALECTS
 from sidecar.neutral.problem import ProblemKind
 from sidecar.policy.outcome import Disposition
+from sidecar.wire.contract import Traits
 from tests.fakes.certificates import Authority
 
 ENVIRON = {"KEY": "k1", "OTHER": "k2", "EMPTY": " ", "LINES": "a\nb", "OPENAI_API_KEY": "sk-open"}
@@ -54,8 +56,15 @@ def warned(data: dict[str, Any], **options: Any) -> list[str]:
 
 
 A = {"dialect": "openai", "base_url": "http://10.0.0.1:1/v1"}
+OLLAMA = {"preset": "ollama", "dialect": None}
+HOME = {"preset": "ollama", "base_url": "http://10.0.0.3:11434"}
 B = {"dialect": "openai", "base_url": "http://10.0.0.2:1/v1"}
 PUBLIC = {"dialect": "openai", "base_url": "http://8.8.8.8/v1"}
+
+
+def managed(name: str) -> dict[str, Any]:
+    backends = {"a": A, "home": HOME, "off": HOME | {"enabled": False}}
+    return config(backends, listeners={"data": {"manage": name}})
 
 
 def target(*names: str) -> list[dict[str, str]]:
@@ -125,6 +134,11 @@ def target(*names: str) -> list[dict[str, str]]:
         (config({"a": {"preset": "azure-openai", "base_url": "https://x.example",
                        "auth": {"bearer": {"env": "KEY"}}}}), ["no deployment"]),
         (config({"a": {"preset": "groq"}}), ["found GROQ_API_KEY, which is not set"]),
+        (managed("b"), ["listeners.data.manage: found 'b', expected one of a, home, off"]),
+        (managed("hoem"), ["did you mean 'home'?"]),
+        (managed("off"), ["listeners.data.manage: found 'off', which is not enabled"]),
+        (managed("a"), ["found 'a', which speaks the dialect openai",
+                        "expected a backend of the dialect ollama"]),
     ],
 )  # fmt: skip
 def test_faults(data: dict[str, Any], words: list[str]) -> None:
@@ -139,10 +153,17 @@ def test_faults(data: dict[str, Any], words: list[str]) -> None:
         ({"base_url": "http://x/v1/"}, "http://x/v1", "'/' at the end"),
         ({"base_url": "http://x/v1/chat/completions"}, "http://x/v1", "'/chat/completions'"),
         ({"base_url": "http://x/v1/chat/completions/"}, "http://x/v1", "'/chat/completions'"),
-        ({"preset": "ollama", "base_url": "http://x:1/v1"}, "http://x:1", "'/v1'"),
-        ({"preset": "ollama", "base_url": "http://x:1/api/chat"}, "http://x:1", "'/api/chat'"),
-        ({"preset": "ollama", "base_url": "http://x:1/v1/chat/completions"}, "http://x:1",
+        (OLLAMA | {"base_url": "http://x:1/v1"}, "http://x:1", "'/v1'"),
+        (OLLAMA | {"base_url": "http://x:1/api/chat"}, "http://x:1", "'/api/chat'"),
+        (OLLAMA | {"base_url": "http://x:1/v1/chat/completions"}, "http://x:1",
          "'/v1/chat/completions'"),
+        ({"dialect": "ollama", "base_url": "http://x:1/v1"}, "http://x:1", "'/v1'"),
+        ({"dialect": "ollama", "base_url": "http://x:1/api"}, "http://x:1", "'/api'"),
+        ({"dialect": "anthropic", "base_url": "http://x:1/v1"}, "http://x:1", "'/v1'"),
+        ({"dialect": "anthropic", "base_url": "http://x:1/v1/messages"}, "http://x:1",
+         "'/v1/messages'"),
+        ({"dialect": "openai-responses", "base_url": "http://x:1/v1/responses"}, "http://x:1/v1",
+         "'/responses'"),
         ({"base_url": "http://x:1"}, "http://x:1", "most servers want http://x:1/v1"),
     ],
 )  # fmt: skip
@@ -207,6 +228,65 @@ def test_forwarding() -> None:
     assert auth.otherwise.secret.value == "k1"
 
 
+@pytest.mark.parametrize(
+    ("keys", "place", "name"),
+    [
+        ({}, "bearer", "authorization"),
+        ({"dialect": "anthropic"}, "header", "x-api-key"),
+        ({"preset": "anthropic", "dialect": None}, "header", "x-api-key"),
+        ({"preset": "azure-openai", "deployment": "d"}, "header", "api-key"),
+    ],
+)
+def test_the_other_key_goes_where_the_vendor_or_else_the_dialect_wants_it(
+    keys: dict[str, Any], place: str, name: str
+) -> None:
+    auth = the_backend(**keys, auth={"forward": {"else": {"env": "KEY"}}}).auth
+    assert isinstance(auth, Forward)
+    assert auth.otherwise is not None
+    assert (auth.otherwise.place, auth.otherwise.name) == (place, name)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "url"),
+    [
+        ("anthropic", "http://10.0.0.1"), ("ollama", "http://10.0.0.1"),
+        ("anthropic", "http://10.0.0.1/api"), ("anthropic", "http://10.0.0.1/anthropic"),
+    ],
+)  # fmt: skip
+def test_what_a_dialect_does_not_ask_for_is_not_missed(dialect: str, url: str) -> None:
+    found = run(one(dialect=dialect, base_url=url))
+    assert found.snapshot.backends["a"].base_url == url
+    assert found.warnings == ()
+
+
+@pytest.mark.parametrize("dialect", [dialect.name for dialect in DIALECTS])
+def test_every_dialect_can_be_configured(dialect: str) -> None:
+    assert the_backend(dialect=dialect).dialect.name == dialect
+
+
+def test_traits_are_the_presets() -> None:
+    assert the_backend().traits == Traits()
+    assert the_backend(preset="openai").traits == PRESETS["openai"].traits != Traits()
+
+
+def test_models_are_managed_at_one_backend() -> None:
+    assert run(config()).snapshot.manages is None
+    assert run(managed("home")).snapshot.manages == "home"
+
+
+def test_nothing_is_managed_at_a_backend_that_local_only_has_taken_out() -> None:
+    far = {"preset": "ollama", "base_url": "http://8.8.8.8"}
+    data = config({"a": A, "far": far}, listeners={"data": {"manage": "far"}})
+    assert run(data, local_only=True).snapshot.manages is None
+
+
+def test_small_settings() -> None:
+    snapshot = run(one(batch=16) | {"fetch_images": True}).snapshot
+    assert (snapshot.backends["a"].batch, snapshot.fetch_images) == (16, True)
+    snapshot = run(one()).snapshot
+    assert (snapshot.backends["a"].batch, snapshot.fetch_images) == (None, False)
+
+
 def test_certificates(tmp_path: Path) -> None:
     pem = Authority().write_bundle(tmp_path).read_bytes()
     assert run(one(ca="ca.pem"), {"ca.pem": pem}).snapshot.backends["a"].ca == pem.decode()
@@ -226,13 +306,14 @@ def test_a_route_in_full() -> None:
     data = config(
         None,
         {"r": {"targets": target("a"), "deadline": "90s", "stay": "local", "default": True,
-               "relay": True, "listed_first": True, "on": {"content_refused": "fail_over"},
+               "relay": True, "listed_first": True, "losses": "strict",
+               "on": {"content_refused": "fail_over"},
                "retry": {"attempts": 1, "max_wait": "1s", "backoff": {"base": "1s", "cap": "2s"}}}},
     )  # fmt: skip
     (route,) = run(data).snapshot.routes.routes
     assert route.models == ("r",)
     assert (route.deadline, route.stay_local, route.default) == (90, True, True)
-    assert (route.relay, route.listed_first) == (True, True)
+    assert (route.relay, route.listed_first, route.losses_strict) == (True, True, True)
     assert route.on == {ProblemKind.CONTENT_REFUSED: Disposition.FAIL_OVER}
     assert (route.retry.attempts, route.retry.max_wait) == (1, 1)
     assert (route.retry.base, route.retry.cap) == (1, 2)

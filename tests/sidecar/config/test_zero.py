@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.config.address import key_for
 from sidecar.config.load import Loaded, load_mapping
 from sidecar.config.snapshot import Credential
 from sidecar.config.zero import Discovery, discover, ollama_addresses, ollama_url
@@ -28,6 +29,10 @@ def loaded(environ: dict[str, str], ollamas: Any = None, **options: Any) -> Load
         ({"OPENAI_API_KEY": "k"}, "openai", "https://api.openai.com/v1", "k", "gpt-6-luna"),
         ({"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "http://box/v1/", "OPENAI_MODEL": "m"},
          "openai", "http://box/v1", "k", "m"),
+        ({"ANTHROPIC_API_KEY": "k"}, "anthropic", "https://api.anthropic.com", "k",
+         "claude-haiku-5-5"),
+        ({"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": "http://box", "ANTHROPIC_MODEL": "m"},
+         "anthropic", "http://box", "k", "m"),
         ({"QWEN_API_KEY": "q", "DASHSCOPE_API_KEY": "d"}, "qwen",
          "https://dashscope-intl.aliyuncs.com/compatible-mode/v1", "q", "qwen-plus"),
         ({"DASHSCOPE_API_KEY": "d", "QWEN_BASE_URL": "http://box/v1", "QWEN_MODEL": "m"}, "qwen",
@@ -68,12 +73,12 @@ def test_the_order_and_the_one_route() -> None:
     environ = {
         "BACKEND_URL": "http://b/v1", "CUSTOM_BACKEND_2_API_URL": "http://c/v1",
         "CUSTOM_BACKEND_1_API_URL": "http://d/v1", "MISTRAL_API_KEY": "k", "QWEN_API_KEY": "k",
-        "OPENAI_API_KEY": "k",
+        "OPENAI_API_KEY": "k", "ANTHROPIC_API_KEY": "k",
     }  # fmt: skip
     snapshot = loaded(environ, {HERE: ("llama3.2:3b", "other")}).snapshot
     (route,) = snapshot.routes.routes
     assert [target.backend for target in route.targets] == [
-        "ollama", "openai", "qwen", "mistral", "custom-1", "custom-2", "backend",
+        "ollama", "openai", "anthropic", "qwen", "mistral", "custom-1", "custom-2", "backend",
     ]  # fmt: skip
     assert (route.name, route.models, route.default, route.listed_first) == (
         "default", ("*",), True, True,
@@ -89,6 +94,9 @@ def test_the_order_and_the_one_route() -> None:
         ({"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "http://0.0.0.0:14401/v1"},
          "OPENAI_BASE_URL points to this sidecar itself"),
         ({"OPENAI_BASE_URL": "http://[::1]:14400/v1"}, "points to this sidecar itself"),
+        ({"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": "http://localhost:14400"},
+         "ANTHROPIC_BASE_URL points to this sidecar itself"),
+        ({"ANTHROPIC_BASE_URL": "http://box"}, "ANTHROPIC_API_KEY is not: skipped"),
         ({"OLLAMA_HOST": "http://127.0.0.1:14400"}, "OLLAMA_HOST points to this sidecar itself"),
         ({"BACKEND_URL": "http://127.1:14400/v1"}, "BACKEND_URL points to this sidecar itself"),
         ({"OPENAI_BASE_URL": "http://box/v1"}, "OPENAI_API_KEY is not: skipped"),
@@ -115,6 +123,8 @@ def test_what_cannot_be_used_is_skipped_and_said(environ: dict[str, str], note: 
     ("environ", "note"),
     [
         ({"BACKEND_URL": "http://box/v1/chat/completions"}, "trimmed to http://box/v1"),
+        ({"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": "http://box/v1/messages"},
+         "ANTHROPIC_BASE_URL names a whole endpoint; trimmed to http://box"),
         ({"BACKEND_URL": "http://box"}, "has no path: http://box/v1 is asked"),
         ({"BACKEND_URL": "http://b/v1", "BACKEND_TIMEOUT_SECS": "soon"}, "number of seconds"),
         ({"BACKEND_URL": "http://b/v1", "BACKEND_TIMEOUT_SECS": "99999999"}, "number of seconds"),
@@ -130,10 +140,14 @@ def test_what_is_used_with_a_note(environ: dict[str, str], note: str) -> None:
     assert loaded(environ).warnings == ()
 
 
-def test_a_dialect_that_is_not_spoken_is_named() -> None:
-    found = look({"ANTHROPIC_API_KEY": "k"})
-    assert found.unspoken == ("Anthropic",)
-    assert found.echo
+def test_each_is_spoken_to_in_its_own_dialect() -> None:
+    environ = {"OPENAI_API_KEY": "k", "ANTHROPIC_API_KEY": "k", "BACKEND_URL": "http://b/v1"}
+    backends = loaded(environ, {HERE: ("m",)}).snapshot.backends
+    assert {name: one.dialect.name for name, one in backends.items()} == {
+        "ollama": "ollama", "openai": "openai", "anthropic": "anthropic", "backend": "openai",
+    }  # fmt: skip
+    assert key_for(backends["anthropic"], None).headers == {"x-api-key": "k"}
+    assert key_for(backends["openai"], None).headers == {"Authorization": "Bearer k"}
 
 
 def test_an_own_address_leaves_the_local_ollama() -> None:

@@ -6,15 +6,19 @@ from typing import Any
 
 from multidict import CIMultiDict
 
+from sidecar.config.snapshot import Backend
 from sidecar.dataplane.intake import Inbound
 from sidecar.dataplane.opening import Opened, check_status, open_answer
+from sidecar.dataplane.passage import Passage, Relay
+from sidecar.dataplane.prepare import Moment, Outbound, Prepared, prepare
+from sidecar.dataplane.translate import Translation
 from sidecar.dataplane.upstream import RawReply
 from sidecar.dialects.openai_chat import DIALECT
 from sidecar.neutral.problem import AttemptFailed, Problem
 from sidecar.policy.backoff import RetrySettings
 from sidecar.policy.routing import Candidate, Route, Target
 from sidecar.wire import json
-from sidecar.wire.contract import Operation, RequestFacts
+from sidecar.wire.contract import Feature, Operation, RequestFacts
 from sidecar.wire.framing import sse
 from tests.sidecar.examples import TIMEOUTS
 
@@ -62,10 +66,32 @@ async def open_fully(
     reply: RawReply, request: Inbound, whole_begins: Callable[[], None] = lambda: None
 ) -> Opened:
     """What the executor does with a reply before anything is delivered."""
+    return await open_passage(
+        reply, Relay(request.dialect, request.facts), request.facts.stream, whole_begins
+    )
+
+
+async def open_passage(
+    reply: RawReply,
+    passage: Passage,
+    wants_stream: bool,
+    whole_begins: Callable[[], None] = lambda: None,
+) -> Opened:
+    """The same for an answer that may cross."""
     if isinstance(reply, Reply):
         reply.rewind()
-    await check_status(reply, request, 0.0)
-    return await open_answer(reply, request, whole_begins)
+    await check_status(reply, passage, 0.0)
+    return await open_answer(reply, passage, wants_stream=wants_stream, whole_begins=whole_begins)
+
+
+async def rest_of(found: Opened) -> list[bytes]:
+    """Everything that the client would be sent of a stream."""
+    assert found.stream is not None
+    frames = list(found.frames)
+    async for more in found.stream:
+        frames += more
+    found.stream.check_end()
+    return frames
 
 
 def inbound(
@@ -78,13 +104,31 @@ def inbound(
         "dialect": DIALECT,
         "facts": RequestFacts(**told),
         "method": "POST",
-        "path": "/chat/completions",
+        "path": "/v1/chat/completions",
         "query": "",
         "headers": (),
         "raw": raw,
+        "body": json.loads(raw) if raw else {},
         "key": None,
     }
     return Inbound(**values | changes)
+
+
+MOMENT = Moment(
+    created=1_700_000_000, elapsed=lambda: 2.5, new_id=lambda: "new", tokens=lambda _: 7
+)
+
+
+def outbound(request: Inbound, route: Route, via: str = "me") -> Outbound:
+    """A request on its way out."""
+    return Outbound(request, Translation(request), route, via, MOMENT)
+
+
+def prepared(
+    request: Inbound, backend: Backend, sent: str | None = "m", *without: Feature
+) -> Prepared:
+    """What `prepare` makes of a request for a backend on a usual route."""
+    return prepare(outbound(request, route()), candidate(sent), backend, frozenset(without))
 
 
 def candidate(model: str | None = "m") -> Candidate:

@@ -5,11 +5,17 @@ import pytest
 
 from sidecar.dataplane.answer import WORTH_COMPRESSING, Answer, State
 from sidecar.neutral.problem import Problem, ProblemKind
+from sidecar.wire import json
+from sidecar.wire.framing import sse
 from tests.sidecar.dataplane.exchange import exchange
 
 LARGE = b"x" * (WORTH_COMPRESSING + 1)
 FAULT = Problem(ProblemKind.TRUNCATED, "broke off")
 TYPE = {"content-type": "text/plain"}
+
+
+def fail(problem: Problem) -> bytes:
+    return sse(json.dumps({"error": {"message": problem.message}}))
 
 
 async def whole(answer: Answer) -> None:
@@ -51,7 +57,7 @@ async def test_small_answers_are_not_worth_it() -> None:
 async def test_streams_are_never_zipped() -> None:
     async def stream(answer: Answer) -> None:
         assert not answer.committed and answer.status is None
-        await answer.begin_events({"x-ratelimit-limit": "9", "content-type": "text/plain"})
+        await answer.begin_events({"x-ratelimit-limit": "9", "content-type": "text/plain"}, fail)
         assert answer.has_content
         await answer.write(LARGE)
         await answer.finish()
@@ -80,7 +86,7 @@ async def test_a_closing_answer_says_so() -> None:
 
 async def test_a_broken_stream_ends_in_an_error_event_and_no_done() -> None:
     async def broken(answer: Answer) -> None:
-        await answer.begin_events({})
+        await answer.begin_events({}, fail)
         await answer.write(b"data: {}\n\n")
         await answer.fail(FAULT)
         await answer.fail(FAULT)  # once is enough

@@ -33,7 +33,7 @@ async def delivered(reply: Reply, *, stream: bool = True) -> httpx.Response:
     async def act(answer: Answer) -> None:
         request = STREAM if stream else WHOLE
         found = await open_fully(reply, request)
-        await deliver(found, reply, request, answer, IDLE)
+        await deliver(found, reply, answer, IDLE)
 
     return await exchange(act)
 

@@ -5,12 +5,11 @@ from typing import Any
 import pytest
 
 from sidecar.dataplane.echo import NOTICE, EchoUpstream
-from sidecar.dataplane.prepare import prepare
 from sidecar.neutral.problem import AttemptFailed
 from sidecar.runtime.store import key_of
 from sidecar.wire import json
 from sidecar.wire.contract import Operation
-from tests.sidecar.dataplane.script import DONE, candidate, inbound, open_fully, route
+from tests.sidecar.dataplane.script import DONE, inbound, open_fully, prepared
 from tests.sidecar.examples import backend
 
 ECHO = backend("home", echo=True, base_url="")
@@ -19,19 +18,18 @@ ECHO = backend("home", echo=True, base_url="")
 async def echoed(body: Any, operation: Operation = Operation.CHAT, query: str = "") -> Any:
     """The whole answer, or the frames of the streamed one."""
     stream = body.get("stream", False)
-    path = "/chat/completions" if operation is Operation.CHAT else "/completions"
+    path = "/v1/chat/completions" if operation is Operation.CHAT else "/v1/completions"
     request = inbound(json.dumps(body), operation=operation, stream=stream, path=path, query=query)
-    call, _ = prepare(request, candidate(), ECHO, route(), "me")
     echo = EchoUpstream(1_700_000_000.9)
-    reply = await echo.send(call)
+    reply = await echo.send(prepared(request, ECHO).call)
     found = await open_fully(reply, request)
     await reply.aclose()
     await echo.forget(key_of(ECHO))
-    if found.body is not None:
-        return json.loads(found.body)
+    if found.whole is not None:
+        return json.loads(found.whole.body)
     assert found.stream is not None
     reply.limit_gap(1.0)
-    return found.frames + [frame async for frames in found.stream for frame in frames]
+    return list(found.frames) + [frame async for frames in found.stream for frame in frames]
 
 
 def asks(*messages: Any, **more: Any) -> dict[str, Any]:
@@ -81,8 +79,8 @@ async def test_completions(prompt: Any, said: str) -> None:
 
 @pytest.mark.parametrize("path", ["/embeddings", "/models", "/audio/speech"])
 async def test_it_answers_nothing_else(path: str) -> None:
-    request = inbound(operation=Operation.OPAQUE, path=path)
-    call, _ = prepare(request, candidate(), ECHO, route(), "me")
+    request = inbound(operation=Operation.OPAQUE, path=f"/v1{path}")
+    call = prepared(request, ECHO).call
     with pytest.raises(AttemptFailed, match="chat and completions only") as caught:
         await EchoUpstream(0.0).send(call)
     assert (caught.value.problem.status, caught.value.problem.code) == (501, "echo_only")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sidecar.dataplane import opening
 from sidecar.dataplane.intake import Inbound
 from sidecar.dataplane.opening import Opened, retry_after
+from sidecar.dataplane.passage import Whole
 from sidecar.neutral.problem import AttemptFailed, Problem, ProblemKind
 from sidecar.neutral.usage import Usage
 from sidecar.wire import json
@@ -22,6 +23,7 @@ from tests.sidecar.dataplane.script import (
     greets,
     inbound,
     open_fully,
+    rest_of,
     says,
     whole,
 )
@@ -48,14 +50,10 @@ def stream(*script: bytes | Problem, **kind: str) -> Reply:
     return Reply(*script, headers=kind or SSE_TYPE)
 
 
-async def rest_of(found: Opened) -> list[bytes]:
-    """Everything that the client would be sent of a stream."""
-    assert found.stream is not None
-    frames = list(found.frames)
-    async for more in found.stream:
-        frames += more
-    found.stream.check_end()
-    return frames
+def told(found: Opened) -> Whole:
+    """The whole answer that was opened."""
+    assert found.whole is not None
+    return found.whole
 
 
 # --- whole answers --------------------------------------------------------------------------------
@@ -66,7 +64,7 @@ async def test_a_whole_answer_is_passed_as_it_was_written(size: int) -> None:
     body = b" " + whole() + b"\n"
     pieces = [body[start : start + size] for start in range(0, len(body), size)]
     found = await opened(Reply(*pieces))
-    assert found == Opened(200, body, Usage(3, 2), "m1")
+    assert found == Opened(200, Whole(body, Usage(3, 2), "m1"))
 
 
 async def test_another_success_keeps_its_status() -> None:
@@ -301,7 +299,7 @@ async def test_what_a_backend_sends_decides_not_what_it_calls_it(kind: str) -> N
     frames = [says("a"), says(finish="stop"), DONE]
     called = {"content-type": kind}
     assert await rest_of(await opened(Reply(*frames, headers=called), STREAM)) == frames
-    assert (await opened(Reply(whole(), headers=called))).body == whole()
+    assert told(await opened(Reply(whole(), headers=called))).body == whole()
 
 
 # --- crossings ------------------------------------------------------------------------------------
@@ -310,19 +308,19 @@ async def test_what_a_backend_sends_decides_not_what_it_calls_it(kind: str) -> N
 async def test_a_whole_answer_becomes_a_stream() -> None:
     begun: list[None] = []
     found = await open_fully(Reply(whole("Hi")), STREAM, lambda: begun.append(None))
-    assert (found.body, found.stream, len(begun)) == (None, None, 1)
+    assert (found.stream, len(begun)) == (None, 1)
     assert found.frames[-1] == DONE
     assert b'"Hi"' in found.frames[0]
-    assert (found.usage, found.model) == (Usage(3, 2), "m1")
+    assert (told(found).usage, told(found).model) == (Usage(3, 2), "m1")
 
 
 async def test_a_stream_becomes_a_whole_answer() -> None:
     script = [b": x\n\n", greets(), says("Hel"), says("lo"), says(finish="stop"), counts(), DONE]
     found = await opened(stream(*script))
-    answer = json.loads(found.body or b"")
+    answer = json.loads(told(found).body)
     assert answer["choices"][0]["message"] == {"role": "assistant", "content": "Hello"}
     assert answer["usage"] == {"prompt_tokens": 3, "completion_tokens": 2}
-    assert (found.usage, found.model) == (Usage(3, 2), "m1")
+    assert (told(found).usage, told(found).model) == (Usage(3, 2), "m1")
 
 
 @pytest.mark.parametrize(
@@ -350,8 +348,9 @@ async def test_an_endless_stream_never_becomes_one_either(monkeypatch: pytest.Mo
 async def test_embeddings_are_whole() -> None:
     body = b'{"data":[{"embedding":"AAAA"}],"model":"e","usage":{"prompt_tokens":1}}'
     found = await opened(Reply(body), inbound(operation=Operation.EMBED))
-    assert (found.body, found.usage, found.model) == (body, Usage(1, 0), "e")
+    assert told(found) == Whole(body, Usage(1, 0), "e")
 
 
 async def test_a_model_that_is_no_name_is_not_believed() -> None:
-    assert (await opened(Reply(b'{"model":3,"choices":[{"message":{}}]}'))).model is None
+    found = await opened(Reply(b'{"model":3,"choices":[{"message":{}}]}'))
+    assert told(found).model is None

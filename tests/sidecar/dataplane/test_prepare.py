@@ -9,7 +9,7 @@ from sidecar.config.snapshot import Credential, Forward, Quirks, UsageInStream
 from sidecar.dataplane.prepare import prepare
 from sidecar.dataplane.upstream import UpstreamCall
 from sidecar.wire.contract import Operation
-from tests.sidecar.dataplane.script import candidate, inbound, route
+from tests.sidecar.dataplane.script import candidate, inbound, outbound, prepared, route
 from tests.sidecar.examples import backend, bearer
 
 RAW = (
@@ -19,8 +19,7 @@ OURS = {"x-sidecar-via": "me", "Accept-Encoding": "identity"}
 
 
 def call_of(request: Any, sent: str | None = "m", **changes: Any) -> UpstreamCall:
-    call, _ = prepare(request, candidate(sent), backend("home", **changes), route(), "me")
-    return call
+    return prepared(request, backend("home", **changes), sent).call
 
 
 # --- the body -------------------------------------------------------------------------------------
@@ -87,7 +86,7 @@ def test_a_patch_comes_before_the_quirks() -> None:
 
 
 def test_an_opaque_request_without_a_body() -> None:
-    request = inbound(b"", operation=Operation.OPAQUE, model=None, path="/files")
+    request = inbound(b"", operation=Operation.OPAQUE, model=None, path="/v1/files")
     call = call_of(request, "other")
     assert (call.body, call.url) == (None, "http://home.invalid/v1/files")
 
@@ -114,7 +113,8 @@ def test_where_a_call_goes(quirks: Quirks, query: str, url: str) -> None:
 
 
 def test_limits_and_place_travel_with_the_call() -> None:
-    call, _ = prepare(inbound(), candidate(), backend("home"), route(stay_local=True), "a, me")
+    sent = outbound(inbound(), route(stay_local=True), "a, me")
+    call = prepare(sent, candidate(), backend("home"), frozenset()).call
     assert (call.method, call.connect, call.stay_local) == ("POST", 3, True)
     assert call.headers["x-sidecar-via"] == "a, me"
 
@@ -155,7 +155,8 @@ def test_limits_and_place_travel_with_the_call() -> None:
 def test_which_key_a_call_carries(auth: Any, headers: dict[str, str], query: str) -> None:
     brought = [("authorization", "Bearer mine"), ("x-api-key", "mine")]
     request = inbound(headers=brought, key="mine")
-    call, key = prepare(request, candidate(), backend("home", auth=auth), route(), "me")
+    made = prepared(request, backend("home", auth=auth))
+    call, key = made.call, made.key
     assert call.headers == OURS | headers
     assert call.url.partition("completions")[2] == query
     assert key.forwarded is (headers.get("Authorization") == "Bearer mine")

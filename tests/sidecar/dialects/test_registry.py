@@ -4,6 +4,7 @@ from sidecar.dialects import DIALECTS, by_name
 
 
 def test_names() -> None:
-    assert [dialect.name for dialect in DIALECTS] == ["openai"]
-    assert by_name("openai") is DIALECTS[0]
+    names = [dialect.name for dialect in DIALECTS]
+    assert names == ["openai", "openai-responses", "anthropic", "ollama"]
+    assert [by_name(name) for name in names] == list(DIALECTS)
     assert by_name("latin") is None

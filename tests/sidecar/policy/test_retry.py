@@ -1,6 +1,7 @@
 """History in, step out: each rule of the outcome table and of the fallback chain."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -266,3 +267,40 @@ def test_only_a_retry_takes_from_the_budget(history: list[Outcome], plan: Plan, 
 
     step(history, plan, may_retry=may_retry)
     assert len(asked) == taken
+
+
+# --- features that are refused, answers that are not what was asked for ---------------------------
+
+
+def test_a_refused_feature_is_left_out_at_once_whatever_the_budget_says() -> None:
+    refused = [failure(P, K.UNSUPPORTED)]
+    assert step(refused) == Try(P)
+    assert step(refused, may_retry=never) == Try(P)
+    assert step(refused, plan_of(retry=RetrySettings(attempts=0))) == Try(P)
+    assert step([failure(P, K.TIMEOUT), failure(F, K.UNSUPPORTED)]) == Try(F)
+
+
+def test_time_that_is_up_ends_that_too() -> None:
+    assert step([failure(P, K.UNSUPPORTED)], time_left=0) == GiveUp()
+
+
+def test_a_request_that_cannot_be_sent_again_is_not() -> None:
+    gone = replace(failure(P, K.UNSUPPORTED), disposition=D.FINAL)
+    assert step([gone]) == GiveUp()
+
+
+def test_a_refused_feature_counts_among_the_tries_of_what_fails_next() -> None:
+    history = [failure(P, K.UNSUPPORTED), failure(P, K.BACKEND_ERROR)]
+    assert step(history) == Try(P, 0.2)
+    assert step(history, plan_of(retry=RetrySettings(attempts=1))) == Try(F)
+
+
+def test_a_model_that_did_not_do_it_is_asked_again_and_then_another_one() -> None:
+    unmet = failure(P, K.UNMET)
+    assert step([unmet]) == Try(P, 0.1)
+    assert step([unmet] * 3) == Try(F)
+    assert step([unmet], may_retry=never) == Try(F)
+
+
+def test_what_one_dialect_has_no_words_for_goes_to_the_next_one() -> None:
+    assert step([failure(P, K.CANNOT_TRANSLATE)]) == Try(F)

@@ -1,6 +1,7 @@
 """From the asked model to a route, and from a route to an ordered plan."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,14 +10,17 @@ from sidecar.policy.backoff import RetrySettings
 from sidecar.policy.routing import (
     BackendView,
     Candidate,
+    Plan,
     Route,
     RouteTable,
     Target,
     Timeouts,
     is_pattern,
     nearest,
+    of_one_model,
     offered,
     plan,
+    preferred,
 )
 from tests.sidecar.policy.plans import TIMEOUTS
 
@@ -246,3 +250,57 @@ def test_nearest() -> None:
     assert nearest("LAMA3", known) == ["llama3"]
     assert nearest("zzzzzz", known) == []
     assert len(nearest("gpt-4o", [f"gpt-4o-{n}" for n in range(9)])) == 3
+
+
+# --- crossings ------------------------------------------------------------------------------------
+
+
+def chain(*targets: tuple[str, str | None]) -> Plan:
+    return plan(route("chat", targets=targets), None, views())
+
+
+def backends_of(one: Plan) -> list[str]:
+    return [candidate.backend for candidate in one.candidates]
+
+
+@pytest.mark.parametrize(
+    ("losing", "expected"),
+    [
+        ("", "abcd"),
+        ("a", "bcda"),
+        ("ac", "bdac"),
+        ("abcd", "abcd"),
+    ],
+)
+def test_who_loses_nothing_goes_first_and_else_the_order_of_the_file_stays(
+    losing: str, expected: str
+) -> None:
+    asked = chain(*((name, "m") for name in "abcd"))
+    found = preferred(asked, lambda one: one.backend in losing)
+    assert "".join(backends_of(found)) == expected
+    assert found.route is asked.route
+
+
+@pytest.mark.parametrize(
+    ("targets", "unable", "expected"),
+    [
+        pytest.param([("a", "e"), ("b", "e")], "", "ab", id="the same model"),
+        pytest.param([("a", "e"), ("b", "f")], "", "a", id="another model"),
+        pytest.param([("a", "E"), ("b", "e:latest")], "", "ab", id="the same by another spelling"),
+        pytest.param([("a", "e:v2"), ("b", "e")], "", "a", id="another version"),
+        pytest.param([("a", None), ("b", None)], "", "ab", id="whatever the request names"),
+        pytest.param([("a", "e"), ("b", "f"), ("c", "f")], "a", "bc", id="the first that can"),
+        pytest.param([("a", "e"), ("b", "e")], "b", "a", id="others that can"),
+        pytest.param([("a", "e"), ("b", "f")], "ab", "a", id="nobody can: one says why"),
+        pytest.param([], "", "", id="nobody at all"),
+    ],
+)
+def test_vectors_come_from_one_model(targets: Targets, unable: str, expected: str) -> None:
+    found = of_one_model(chain(*targets), lambda one: one.backend not in unable)
+    assert "".join(backends_of(found)) == expected
+
+
+def test_a_plan_knows_how_much_its_models_read_and_write() -> None:
+    known = replace(view(context={"m": 8192}), max_output={"m": 1024})
+    (found,) = plan(route("chat", targets=[("a", "m")]), None, views(a=known)).candidates
+    assert (found.context, found.max_output) == (8192, 1024)

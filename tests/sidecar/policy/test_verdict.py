@@ -31,6 +31,9 @@ def verdict(
         (K.CONTEXT_LENGTH, K.CLIENT_AUTH, K.CLIENT_AUTH),
         (K.UNKNOWN_MODEL, K.UNKNOWN_MODEL, K.UNKNOWN_MODEL),
         (K.BACKEND_AUTH, K.UNKNOWN_MODEL, K.UNKNOWN_MODEL),
+        (K.TIMEOUT, K.CANNOT_TRANSLATE, K.TIMEOUT),
+        (K.CANNOT_TRANSLATE, K.UNMET, K.UNMET),
+        (K.CANNOT_TRANSLATE, K.CANNOT_TRANSLATE, K.CANNOT_TRANSLATE),
     ],
 )
 def test_the_most_telling_fault_speaks(
@@ -103,3 +106,14 @@ def test_a_route_whose_backends_are_all_disabled() -> None:
     problem = verdict([], size=0)
     assert (problem.kind, problem.code) == (K.UNAVAILABLE, "no_backend")
     assert "Switched off" in problem.message
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_what_nobody_has_words_for_names_the_field(size: int) -> None:
+    history = [
+        told(failure(place, K.CANNOT_TRANSLATE), param="n", code="cannot_translate")
+        for place in range(size)
+    ]
+    problem = verdict(history, size)
+    assert (problem.kind, problem.param, problem.status) == (K.CANNOT_TRANSLATE, "n", None)
+    assert problem.code == "cannot_translate"

@@ -9,6 +9,7 @@ from sidecar.runtime.life import Life
 from sidecar.runtime.report import Report
 from sidecar.runtime.store import RuntimeStore
 from sidecar.wire import json
+from sidecar.wire.contract import ModelEntry
 from tests.sidecar.examples import backend, bearer, failed, route, snapshot, succeeded
 
 HOME = backend("home", preset="ollama", base_url="http://user:pass@home.example:11434/v1?key=x")
@@ -37,7 +38,7 @@ class Program:
 
 def test_health_is_ok_while_every_enabled_backend_is_well() -> None:
     program = Program()
-    program.store.learn_models(HOME, {"a": "A", "b": "B"})
+    program.store.learn_models(HOME, [ModelEntry("A:latest"), ModelEntry("B")])
     assert program.report.health() == {
         "status": "ok",
         "revision": CONFIGURED.revision,

@@ -5,6 +5,7 @@ import pytest
 from sidecar.neutral.problem import ProblemKind
 from sidecar.policy.outcome import Outcome
 from sidecar.runtime.store import PROBATION_LOOK, Availability, BackendKey, RuntimeStore
+from sidecar.wire.contract import ModelEntry
 from tests.sidecar.examples import backend, bearer, failed, route, snapshot, succeeded
 
 HOME = backend("home")
@@ -160,8 +161,29 @@ def test_a_disabled_backend_is_disabled_even_while_it_rests() -> None:
 def test_the_view_of_a_backend_holds_its_catalogue() -> None:
     store, seen = store_with(), snapshot([HOME])
     assert store.view(seen, "home").listed is None
-    store.learn_models(HOME, {"llama": "Llama"})
-    assert store.view(seen, "home").listed == {"llama": "Llama"}
+    store.learn_models(HOME, [ModelEntry("Llama", context=8192), ModelEntry("qwen")])
+    view = store.view(seen, "home")
+    assert view.listed == {"llama": "Llama", "qwen": "qwen"}
+    assert view.context == {"Llama": 8192}
+
+
+def test_a_model_is_known_with_and_without_the_tag_that_is_the_default() -> None:
+    store, seen = RuntimeStore(), snapshot([HOME])
+    store.reconcile(seen)
+    store.learn_models(HOME, [ModelEntry("Llama:latest", context=8192), ModelEntry("qwen:4b")])
+    view = store.view(seen, "home")
+    assert view.listed == {
+        "llama": "Llama:latest", "llama:latest": "Llama:latest", "qwen:4b": "qwen:4b",
+    }  # fmt: skip
+    assert view.context == {"Llama": 8192, "Llama:latest": 8192}
+
+
+def test_the_file_is_right_about_a_context() -> None:
+    told = backend("home", context={"Llama": 4096})
+    store, seen = RuntimeStore(), snapshot([told])
+    store.reconcile(seen)
+    store.learn_models(told, [ModelEntry("Llama", context=8192), ModelEntry("qwen", context=1)])
+    assert store.view(seen, "home").context == {"Llama": 4096, "qwen": 1}
 
 
 def test_requests_are_counted_by_route() -> None:

@@ -8,6 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.config.snapshot import Snapshot
+from sidecar.dialects import DIALECTS, anthropic_messages
 from sidecar.policy.routing import Route, Target
 from sidecar.runtime.current import Current
 from sidecar.runtime.life import Life
@@ -139,3 +140,22 @@ def test_state_gauges_and_the_report_know_the_same_names() -> None:
     report = Report(Current(USUAL), store, Life(0), "1", lambda: 1.0)
     seen = {name: len(labels) for name, labels, _ in report.gauges()}
     assert seen == {name: len(gauge.labels) for name, gauge in STATE_GAUGES.items()}
+
+
+def test_losses_exist_at_nought_for_every_dialect_that_may_cross() -> None:
+    backends = [backend("a"), backend("b", dialect=anthropic_messages.DIALECT)]
+    metrics = prepared(snapshot(backends, [route("one", "a", "b")]))
+    ways = {
+        (told["from"], told["to"], told["severity"])
+        for (name, labels), value in samples(metrics)
+        for told in [dict(labels)]
+        if name == "llm_sidecar_translation_losses_total" and value == 0
+    }
+    spoken = ("openai", "anthropic")
+    assert ways == {
+        (asked.name, to, severity)
+        for asked in DIALECTS
+        for to in spoken
+        for severity in ("cosmetic", "semantic")
+        if asked.name != to
+    }

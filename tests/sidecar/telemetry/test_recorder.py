@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sidecar.neutral.problem import Problem, ProblemKind
+from sidecar.neutral.request import Loss, Severity
 from sidecar.neutral.usage import Usage
 from sidecar.policy.outcome import OUTCOMES
 from sidecar.telemetry import metrics as catalogue
@@ -157,6 +158,31 @@ def test_times_of_streams_are_not_those_of_whole_answers(records: Records) -> No
     assert records.value("time_to_first_token_seconds_count", route="chat") == 0
     assert records.value("time_per_output_token_seconds_count", route="chat") == 0
     assert records.value("request_duration_seconds_sum", route="chat", operation="chat") == 3.0
+
+
+def test_usage_that_was_estimated_is_told_apart(records: Records) -> None:
+    known, guessed = Usage(1, 2), Usage(7, 2, is_estimated=True)
+    for usage in (known, guessed, guessed):
+        records.recorder.request_ended(note(attempts=[succeeded("f", 1, usage=usage)]))
+    cut = failed("p", K.TRUNCATED, usage=guessed)
+    records.recorder.request_ended(note(attempts=[cut], problem=cut.problem))
+    assert records.value("usage_estimated_total", route="chat", backend="f") == 2
+    assert records.value("usage_estimated_total", route="chat", backend="p") == 0
+
+
+def test_what_a_crossing_loses_is_counted_by_severity(records: Records) -> None:
+    losses = [
+        Loss("seed", Severity.COSMETIC),
+        Loss("n", Severity.SEMANTIC),
+        Loss("logprobs", Severity.SEMANTIC),
+    ]
+    records.recorder.crossed("anthropic", "openai", losses)
+    records.recorder.crossed("anthropic", "openai", losses[:1])
+    ways = {"from": "anthropic", "to": "openai"}
+    assert records.value("translation_losses_total", **ways, severity="cosmetic") == 2
+    assert records.value("translation_losses_total", **ways, severity="semantic") == 2
+    others = {"from": "ollama", "to": "openai"}
+    assert records.value("translation_losses_total", **others, severity="semantic") == 0
 
 
 def test_names_that_are_not_configured_are_other(records: Records) -> None:

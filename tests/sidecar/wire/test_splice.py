@@ -88,3 +88,25 @@ def test_edits_may_come_in_any_order() -> None:
     edits = [splice.Edit(4, 5, b"E"), splice.Edit(0, 1, b"AA"), splice.Edit(2, 2, b"-")]
     assert splice.apply(b"abcdef", edits) == b"AAb-cdEf"
     assert splice.apply(b"abc", []) == b"abc"
+
+
+# --- lists ----------------------------------------------------------------------------------------
+
+
+@given(st.lists(json_objects() | st.sampled_from([b"1e5", b'"],"', b"[ 1 ,[2]]"])), SPACES)
+def test_every_element_is_found(items: list[bytes], space: bytes) -> None:
+    raw = b"[" + space + b",".join(space + item + space for item in items) + b"]"
+    found = [raw[one.start : one.end] for one in splice.elements(raw)]
+    assert found == [item.strip(b" \t\r\n") for item in items]
+
+
+@given(st.lists(json_objects() | st.sampled_from([b"1e5", b'"],"'])), st.data())
+def test_cuts_leave_the_other_elements_as_they_were(
+    items: list[bytes], data: st.DataObject
+) -> None:
+    dropped = data.draw(st.sets(st.sampled_from(range(len(items))))) if items else set()
+    raw = b"[ " + b" , ".join(items) + b" ]"
+    cut = splice.apply(raw, splice.cuts(splice.elements(raw), dropped))
+    kept = [item.strip(b" \t\r\n") for place, item in enumerate(items) if place not in dropped]
+    assert [cut[one.start : one.end] for one in splice.elements(cut)] == kept
+    assert isinstance(standard.loads(cut), list)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.dialects.openai_chat.errors import decode_error, encode_error, fail_stream
+from sidecar.dialects.openai_chat.errors import decode_error, encode_error, encode_event
 from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.wire import json
 from sidecar.wire.framing import frame_data
@@ -538,7 +538,7 @@ def test_the_extension_stands_beside_the_error() -> None:
 
 
 def test_a_broken_stream_ends_in_one_error_event() -> None:
-    frame = fail_stream(Problem(K.TRUNCATED, "ended\nearly"))
+    frame = encode_event(Problem(K.TRUNCATED, "ended\nearly"))
     assert frame.endswith(b"\n\n") and frame.count(b"\n") == 2
     assert json.loads(frame_data(frame) or b"") == {
         "error": {
@@ -548,3 +548,30 @@ def test_a_broken_stream_ends_in_one_error_event() -> None:
             "code": "truncated",
         }
     }
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "feature"),
+    [
+        (
+            422,
+            b'{"detail":[{"type":"extra_forbidden","loc":["body","stream_options"]}]}',
+            "usage_in_stream",
+        ),
+        (400, openai("Unrecognized request argument supplied: stream_options"), "usage_in_stream"),
+        (
+            400,
+            openai("Unsupported parameter: 'reasoning_effort'", param="reasoning_effort"),
+            "thinking",
+        ),
+    ],
+)
+def test_a_feature_that_a_request_can_do_without(status: int, body: bytes, feature: str) -> None:
+    problem = decode_error(status, body)
+    assert (problem.kind, problem.param) == (K.UNSUPPORTED, feature)
+
+
+def test_a_fault_that_only_mentions_a_feature_is_what_it_is() -> None:
+    body = openai("stream_options", code="context_length_exceeded")
+    assert decode_error(400, body).kind is K.CONTEXT_LENGTH
+    assert decode_error(500, openai("stream_options")).kind is K.BACKEND_ERROR

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sidecar.dialects.openai_chat.request import facts, patch
 from sidecar.neutral.problem import Problem, ProblemKind, RequestRefused
 from sidecar.wire import json, splice
-from sidecar.wire.contract import Operation, RequestFacts, RequestLimits, RequestPatch
+from sidecar.wire.contract import Feature, Operation, RequestFacts, RequestLimits, RequestPatch
 from tests.sidecar.wire.texts import json_objects
 
 CHAT, COMPLETION, EMBED = Operation.CHAT, Operation.COMPLETION, Operation.EMBED
@@ -44,6 +44,8 @@ def refusal(body: object, operation: Operation = CHAT) -> Problem:
         (read(stream_options=None), RequestFacts(CHAT)),
         (read(stream_options="x"), RequestFacts(CHAT)),
         (read(COMPLETION, stream=True), RequestFacts(COMPLETION, stream=True)),
+        (read(functions=[{"name": "f"}]), RequestFacts(CHAT, old_calls=True)),
+        (read(functions=[{"name": "f"}], tools=[{}]), RequestFacts(CHAT)),
         (read(EMBED, model="e", stream=True), RequestFacts(EMBED, "e")),
         (read(EMBED, input=[1, 2]), RequestFacts(EMBED)),
     ],
@@ -190,6 +192,8 @@ def test_patch(raw: bytes, wanted: RequestPatch, expected: bytes) -> None:
 def test_a_patch_that_wants_nothing_gives_the_very_same_bytes() -> None:
     raw = b'{"model": "m"}'
     assert patch(raw, RequestPatch()) is raw
+    refused = frozenset({Feature.USAGE_IN_STREAM})
+    assert patch(raw, RequestPatch(ask_usage=True, without=refused)) is raw
 
 
 @given(json_objects(), st.sampled_from([MODEL, USAGE, BOTH]))

@@ -1,13 +1,11 @@
-"""Streams: what each frame says, and the two crossings between whole and streamed answers."""
+"""The two crossings between whole and streamed answers."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from sidecar.dialects.openai_chat.stream import DONE_FRAME, OpenAiTap, fold, unfold
+from sidecar.dialects.openai_chat.stream import fold, unfold
+from sidecar.dialects.openai_chat.tap import DONE_FRAME, OpenAiTap
 from sidecar.neutral.problem import ProblemKind
 from sidecar.neutral.usage import Usage
 from sidecar.wire import json
@@ -30,162 +28,12 @@ def says(delta: Any = None, finish: str | None = None, index: int = 0, **more: A
     return chunk(choice)
 
 
-def read(*frames: bytes) -> tuple[list[Reading], OpenAiTap]:
-    tap = OpenAiTap(CHAT)
-    return [tap.read(frame) for frame in frames], tap
-
-
-def test_a_missing_choice_is_missed_until_the_stream_says_it_is_done() -> None:
-    tap = OpenAiTap(RequestFacts(Operation.CHAT, stream=True, choices=2))
-    for frame in (says({"content": "a"}), says(finish="stop")):
-        tap.read(frame)
-    assert not tap.finished, "the second choice may still begin"
-    tap.read(DONE_FRAME)
-    assert tap.finished, "a backend may give fewer choices than were asked for"
-
-
-# --- the tap: one frame ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("frame", "reading"),
-    [
-        pytest.param(says({"role": "assistant", "content": ""}), R.GREETING, id="role"),
-        pytest.param(says({"role": "assistant", "content": None}), R.GREETING, id="role, null"),
-        pytest.param(says({}), R.GREETING, id="empty delta"),
-        pytest.param(chunk(), R.GREETING, id="no choices"),
-        pytest.param(chunk(None, 3), R.GREETING, id="choices that are no objects"),
-        pytest.param(chunk(prompt_filter_results=[{}]), R.GREETING, id="Azure's first chunk"),
-        pytest.param(chunk(usage=None), R.GREETING, id="usage that is null"),
-        pytest.param(says({"content": "x"}), R.CONTENT, id="text"),
-        pytest.param(says({"content": " "}), R.CONTENT, id="a space is text"),
-        pytest.param(says({"refusal": "no"}), R.CONTENT, id="a refusal"),
-        pytest.param(says({"reasoning_content": "hm"}), R.CONTENT, id="reasoning"),
-        pytest.param(says({"tool_calls": [{"index": 0}]}), R.CONTENT, id="a tool call"),
-        pytest.param(says({"audio": {"data": "x"}}), R.CONTENT, id="what we do not know"),
-        pytest.param(chunk({"text": "x"}), R.CONTENT, id="a completion"),
-        pytest.param(chunk({"text": ""}), R.GREETING, id="an empty completion"),
-        pytest.param(chunk({"message": {"content": "x"}}), R.CONTENT, id="message, not delta"),
-        pytest.param(chunk({"delta": "x"}), R.GREETING, id="a delta that is no object"),
-        pytest.param(says(finish="stop"), R.FINISH, id="finish"),
-        pytest.param(says({"content": "x"}, "length"), R.FINISH, id="text and finish"),
-        pytest.param(chunk({}, {"finish_reason": "stop"}), R.FINISH, id="finish of the second"),
-        pytest.param(chunk(usage={"prompt_tokens": 1}), R.USAGE, id="usage alone"),
-        pytest.param(sse(b'{"usage":{}}'), R.USAGE, id="usage without choices"),
-        pytest.param(DONE_FRAME, R.DONE, id="done"),
-        pytest.param(b"data:[DONE]\r\n\r\n", R.DONE, id="done, written otherwise"),
-        pytest.param(b": ping\n\n", R.COMMENT, id="comment"),
-        pytest.param(b"event: ping\n\n", R.COMMENT, id="an event without data"),
-        pytest.param(b"data: \n\n", R.COMMENT, id="empty data"),
-        pytest.param(b"\n\n", R.COMMENT, id="blank"),
-        pytest.param(sse(b"{"), R.MALFORMED, id="not JSON"),
-        pytest.param(sse(b"[]"), R.MALFORMED, id="not an object"),
-        pytest.param(sse(b"\xff"), R.MALFORMED, id="not UTF-8"),
-        pytest.param(sse(b'{"error":{"message":"x"}}'), R.FAILURE, id="an error"),
-        pytest.param(sse(b'{"error":"x"}'), R.FAILURE, id="an error in words"),
-        pytest.param(
-            b'event: error\ndata: {"error":{}, "object":"error"}\n\n', R.FAILURE, id="event"
-        ),
-        pytest.param(says(finish="error"), R.FAILURE, id="a finish that is an error"),
-    ],
-)
-def test_what_a_frame_says(frame: bytes, reading: Reading) -> None:
-    found, tap = read(frame)
-    assert found == [reading]
-    assert (tap.problem is not None) is (reading is R.FAILURE)
-
-
-def test_what_an_error_says_is_kept() -> None:
-    _, tap = read(sse(b'{"error":{"message":"too many","code":429}}'))
-    assert tap.problem is not None
-    assert (tap.problem.kind, tap.problem.message) == (
-        K.RATE_LIMITED, "answered 200 with an error inside: too many",
-    )  # fmt: skip
-
-
-# --- the tap: a whole stream ----------------------------------------------------------------------
-
-TEXT = [says({"role": "assistant", "content": ""}), says({"content": "a"}), says({"content": "b"})]
 STOP = says(finish="stop")
 
 
-@pytest.mark.parametrize(
-    ("frames", "finished"),
-    [
-        pytest.param([], False, id="nothing"),
-        pytest.param(TEXT, False, id="cut"),
-        pytest.param([*TEXT, DONE_FRAME], False, id="[DONE] without a finish is no finish"),
-        pytest.param([DONE_FRAME], False, id="[DONE] alone"),
-        pytest.param([*TEXT, STOP], True, id="a finish without [DONE]"),
-        pytest.param([*TEXT, STOP, DONE_FRAME], True, id="both"),
-        pytest.param([STOP], True, id="a finish alone"),
-        pytest.param([*TEXT, STOP, chunk(usage={"prompt_tokens": 1})], True, id="usage behind"),
-        pytest.param([*TEXT, STOP, says({"content": ""})], True, id="an empty delta behind"),
-        pytest.param([*TEXT, STOP, says({}, content_filter_offsets={})], True, id="Azure's filter"),
-        pytest.param(
-            [says({"content": "a"}), says({"content": "b"}, index=1), STOP], False, id="one of two"
-        ),
-        pytest.param(
-            [
-                says({"content": "a"}),
-                says({"content": "b"}, index=1),
-                STOP,
-                says(finish="stop", index=1),
-            ],
-            True,
-            id="two of two",
-        ),
-        pytest.param(
-            [says({"role": "assistant"}), says({"role": "assistant"}, index=1), STOP],
-            False,
-            id="a choice that has only greeted is open",
-        ),
-        pytest.param(
-            [chunk({"delta": {"content": "a"}}), chunk({"delta": {}, "finish_reason": "stop"})],
-            True,
-            id="no index means the first",
-        ),
-        pytest.param(
-            [chunk({"index": [], "delta": {"content": "a"}}), STOP], True, id="a bad index"
-        ),
-    ],
-)
-def test_when_an_answer_is_whole(frames: Sequence[bytes], finished: bool) -> None:
-    assert read(*frames)[1].finished is finished
-
-
-def test_the_tap_learns_model_and_usage() -> None:
-    told = {"prompt_tokens": 3, "completion_tokens": 2}
-    _, tap = read(*TEXT, STOP, chunk(model="other", usage=told), DONE_FRAME)
-    assert (tap.model, tap.usage) == ("m", Usage(3, 2))
-    _, along = read(chunk({"delta": {"content": "x"}}, usage=told), says({"content": "y"}))
-    assert along.usage == Usage(3, 2)
-
-
-FIELDS = st.sampled_from(
-    [
-        *("choices", "delta", "message", "index", "finish_reason", "text", "usage", "error"),
-        *("model", "tool_calls", "id", "function", "name", "content", "code", "prompt_tokens"),
-    ]
-)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 600) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=4),
-    max_leaves=12,
-)
-CHUNKS = st.fixed_dictionaries(
-    {}, optional={"choices": st.lists(JSON, max_size=3) | JSON, "usage": JSON, "error": JSON}
-)
-
-
-@given(st.lists(st.binary(max_size=60) | JSON | CHUNKS, max_size=6))
-def test_tap_and_fold_never_raise(events: list[object]) -> None:
-    frames = [one if isinstance(one, bytes) else sse(json.dumps(one)) for one in events]
+def read(*frames: bytes) -> tuple[list[Reading], OpenAiTap]:
     tap = OpenAiTap(CHAT)
-    for frame in frames:
-        assert isinstance(tap.read(frame), Reading)
-    assert isinstance(tap.finished, bool)
-    assert json.dumps(fold(frames))
+    return [tap.read(frame)[0] for frame in frames], tap
 
 
 # --- whole → stream → whole -----------------------------------------------------------------------

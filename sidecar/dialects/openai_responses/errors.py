@@ -1,0 +1,139 @@
+"""Errors in both directions, as bodies and inside streams and answers."""
+
+import re
+from collections.abc import Mapping
+
+from sidecar.neutral.problem import Problem, ProblemKind
+from sidecar.wire import json
+from sidecar.wire.contract import Feature
+from sidecar.wire.error_words import BACKEND_FAULT, STATUS, kind_of, text_of
+from sidecar.wire.json import Json
+
+_CODES = {
+    ProblemKind.CONTEXT_LENGTH: "context_length_exceeded",
+    ProblemKind.CONTENT_REFUSED: "invalid_prompt",
+    ProblemKind.UNKNOWN_MODEL: "model_not_found",
+    ProblemKind.RATE_LIMITED: "rate_limit_exceeded",
+    ProblemKind.OVERLOADED: "server_is_overloaded",
+    ProblemKind.BACKEND_ERROR: "server_error",
+}
+# what a response that failed calls its error; Codex tells apart the same ones
+_FAILED = {
+    "server_error": ProblemKind.BACKEND_ERROR,
+    "rate_limit_exceeded": ProblemKind.RATE_LIMITED,
+    "insufficient_quota": ProblemKind.RATE_LIMITED,
+    "server_is_overloaded": ProblemKind.OVERLOADED,
+    "slow_down": ProblemKind.OVERLOADED,
+    "image_content_policy_violation": ProblemKind.CONTENT_REFUSED,
+}
+_BAD_IMAGE = re.compile(r"image|base64")  # in the codes for pictures that cannot be read
+_UNREADABLE = re.compile(r"encrypted content .*could not be (verified|decrypted)", re.IGNORECASE)
+_UNREASONING = re.compile(r"encrypted content is not supported", re.IGNORECASE)
+
+
+def decode_error(status: int, body: bytes) -> Problem:
+    """What a backend's error answer means.
+
+    Two refusals can be met: reasoning in the history that another account encrypted, and settings
+    of reasoning for a model that does not reason.
+    """
+    error = _error_object(body)
+    words = _words(error) or text_of(body)
+    told = f"answered {status}" + (f": {words}" if words else "")
+    feature = _refused_feature(error, words) if status == 400 else None
+    if feature is not None:
+        unsupported = ProblemKind.UNSUPPORTED
+        return Problem(unsupported, told, status=status, param=feature.value, quotes=True)
+    kind = kind_of(status, _codes(error), words)
+    return Problem(kind, told, status=status, quotes=bool(words))
+
+
+def _refused_feature(error: Json, words: str) -> Feature | None:
+    if "invalid_encrypted_content" in _codes(error) or _UNREADABLE.search(words):
+        return Feature.SIGNED_THINKING
+    if str(error.get("param")).startswith("reasoning") or _UNREASONING.search(words):
+        return Feature.THINKING
+    return None
+
+
+def disguised(body: Json) -> Problem | None:
+    """The error that a body or event with status 200 holds; None where it holds none.
+
+    It is a response that failed or was cancelled, an `error` event, or an error object.
+    """
+    error = body.get("error")
+    status = body.get("status")
+    if status in ("failed", "cancelled") and body.get("object") != "error":
+        found: Json = error if isinstance(error, dict) else {}
+        words = _words(found) or f"the response is {status}"
+        return Problem(_kind_of_failed(found), f"failed: {words}", quotes=bool(found))
+    if not error and body.get("object") != "error" and body.get("type") != "error":
+        return None
+    found = error if isinstance(error, dict) else body
+    words = _words(found) or str(error or "")[:300]
+    kind = _kind_of_failed(found)
+    return Problem(kind, f"answered 200 with an error inside: {words}", quotes=True)
+
+
+def _kind_of_failed(error: Json) -> ProblemKind:
+    """The kind of an error that came with status 200, by its codes alone."""
+    codes = _codes(error)
+    for code in codes & _FAILED.keys():
+        return _FAILED[code]
+    kind = kind_of(400, codes, _words(error))
+    if kind is ProblemKind.BAD_REQUEST and not any(map(_BAD_IMAGE.search, codes)):
+        return ProblemKind.BACKEND_ERROR
+    return kind
+
+
+def _codes(error: Json) -> set[str]:
+    return {str(error[name]).casefold() for name in ("code", "type") if error.get(name)}
+
+
+def _error_object(body: bytes) -> Json:
+    try:
+        parsed = json.loads(body)
+    except json.InvalidJson:
+        return {}
+    if not isinstance(parsed, dict):
+        return {}
+    error = parsed.get("error")
+    return error if isinstance(error, dict) else parsed
+
+
+def _words(error: Json) -> str:
+    for name in ("message", "error", "detail"):
+        if isinstance(words := error.get(name), str):
+            return words[:300]
+    return ""
+
+
+def code_of(problem: Problem) -> str:
+    """The machine-readable name of a problem."""
+    return problem.code or _CODES.get(problem.kind, problem.kind.value)
+
+
+def encode_error(problem: Problem, extension: Mapping[str, object] | None) -> tuple[int, bytes]:
+    """Status and body of a problem; `extension` is put beside it for machines."""
+    status = problem.status or STATUS.get(problem.kind, BACKEND_FAULT)
+    if status == 429:
+        family = "rate_limit_error"
+    elif status >= 500:
+        family = "server_error"
+    else:
+        family = "invalid_request_error"
+    fields: dict[str, object] = {
+        "message": problem.message,
+        "type": family,
+        "param": problem.param,
+        "code": code_of(problem),
+    }
+    if extension:
+        fields["sidecar"] = extension
+    return status, json.dumps({"error": fields})
+
+
+def failed(response: Json, problem: Problem) -> Json:
+    """A response that was under way, as it stands when it has failed."""
+    error = {"code": code_of(problem), "message": problem.message}
+    return {**response, "status": "failed", "error": error}
