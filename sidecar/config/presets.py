@@ -42,7 +42,7 @@ PRESETS: Mapping[str, Preset] = {
         base_url="https://api.openai.com/v1",
         key=Key("OPENAI_API_KEY"),
         model="gpt-6-luna",
-        traits=Traits(max_tokens="max_completion_tokens"),
+        traits=Traits(max_tokens="max_completion_tokens", late_system=True),
     ),
     "anthropic": Preset(
         base_url="https://api.anthropic.com",
@@ -104,12 +104,13 @@ PRESETS: Mapping[str, Preset] = {
         base_url="https://generativelanguage.googleapis.com/v1beta/openai",
         key=Key("GEMINI_API_KEY"),
         model="gemini-flash-latest",
+        traits=Traits(signs_calls=True),
     ),
     "azure-openai": Preset(
         path="/openai/deployments/{deployment}{path}",
         query={"api-version": "2024-10-21"},
         key=Key("AZURE_OPENAI_API_KEY", "header", "api-key"),
-        traits=Traits(max_tokens="max_completion_tokens"),
+        traits=Traits(max_tokens="max_completion_tokens", late_system=True),
     ),
     "vllm": Preset(
         base_url="http://127.0.0.1:8000/v1",

@@ -103,7 +103,8 @@ class Catalogue:
             self._due[key] = self._clock() + self._pause[key]
             self._pause[key] = min(EVERY, 2 * self._pause[key])
             return
-        self._due[key] = self._clock() + EVERY
+        # who has no model yet will soon be given one
+        self._due[key] = self._clock() + (EVERY if entries else AFTER_FAILURE)
         self._pause[key] = AFTER_FAILURE
         before = self._store.state(backend).entries or {}
         entries = [_as_known(entry, before) for entry in entries]

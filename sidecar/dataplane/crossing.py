@@ -15,7 +15,7 @@ from sidecar.neutral.events import (
     UsageReport,
 )
 from sidecar.neutral.problem import AttemptFailed, Problem, ProblemKind
-from sidecar.neutral.request import Opaque, Thinking, ToolCall
+from sidecar.neutral.request import JsonOutput, Opaque, Thinking, ToolCall
 from sidecar.neutral.response import ChatResponse
 from sidecar.neutral.usage import Usage
 from sidecar.policy.estimate import characters, estimated_usage
@@ -37,11 +37,17 @@ _NO_COUNT = Problem(ProblemKind.PROTOCOL, "answered no number of tokens")
 class CrossingTap:
     """Decodes a backend's frames and encodes them for the client.
 
-    `original` gives tools the names back that the client knows; see `wire.names`.
+    `original` gives tools the names back that the client knows; see `wire.names`. An answer that
+    turns out not to hold what it must has failed, and does not end well.
     """
 
     def __init__(
-        self, backend: Dialect, client: Dialect, ctx: AnswerContext, original: Mapping[str, str]
+        self,
+        backend: Dialect,
+        client: Dialect,
+        ctx: AnswerContext,
+        must_hold: Expectation | None,
+        original: Mapping[str, str],
     ) -> None:
         self.usage: Usage | None = None
         self.model: str | None = None
@@ -51,6 +57,8 @@ class CrossingTap:
         self._original = original
         self._estimate = ctx.estimate
         self._written = 0  # characters of the answer
+        self._must_hold = must_hold
+        self._events: list[Event] = []  # of an answer that must hold something
 
     @property
     def finished(self) -> bool:
@@ -82,6 +90,12 @@ class CrossingTap:
 
     def _encode(self, event: Event) -> bytes:
         before = b""
+        if self._must_hold is not None:
+            self._events.append(event)
+            if isinstance(event, MessageEnd):
+                self.problem = verify.unmet(folded(self._events), self._must_hold)
+                if self.problem is not None:
+                    return b""
         match event:
             case MessageStart(model=model, usage=usage):
                 self.model, self.usage = model or None, usage
@@ -133,15 +147,17 @@ class ChatCrossing:
         self.dialect = backend
         self._client = client
         self._ctx = ctx
-        self._expects = expects
+        # what the backend is made to give is looked at too: not every backend can be made to
+        self._must_hold = expects or _output(ctx.request.output)
         self._original = original
-        # what must be verified is told once it is whole
+        # what the backend was only asked for is told once it is known to be there
         self.asks_stream = ctx.facts.stream and expects is None
         self._answer: ChatResponse | None = None
 
     def tap(self) -> Tap:
         """Translates the stream as it comes."""
-        return CrossingTap(self.dialect, self._client, self._ctx, self._original)
+        ctx, must_hold = self._ctx, self._must_hold
+        return CrossingTap(self.dialect, self._client, ctx, must_hold, self._original)
 
     def listener(self) -> Tap:
         """Reads the backend's stream in its own dialect."""
@@ -171,9 +187,9 @@ class ChatCrossing:
         return [encoder.encode(event) for event in unfolded(self._answer)]
 
     def _told(self, answer: ChatResponse) -> Whole:
-        if self._expects is not None:
+        if self._must_hold is not None:
             answer = verify.without_fences(answer)
-            if problem := verify.unmet(answer, self._expects):
+            if problem := verify.unmet(answer, self._must_hold):
                 raise AttemptFailed(problem)
         parts = tuple(
             _renamed(part, self._original) if isinstance(part, ToolCall) else part
@@ -185,6 +201,13 @@ class ChatCrossing:
         self._answer = replace(answer, parts=parts, usage=usage)
         body = json.dumps(self._client.encode_response(self._answer, self._ctx))
         return Whole(body, usage, answer.model or None)
+
+
+def _output(wanted: JsonOutput | None) -> Expectation | None:
+    """What an answer in JSON must hold; a schema that is not strict is no promise."""
+    if wanted is None:
+        return None
+    return Expectation(is_json=True, schema=None if wanted.strict is False else wanted.schema)
 
 
 class CountCrossing:

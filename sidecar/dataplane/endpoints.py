@@ -32,13 +32,14 @@ class Endpoints:
         self._in_order = sorted(dialects, key=lambda dialect: dialect.marker is None)
 
     def find(self, path: str, headers: Mapping[str, str]) -> Asked:
-        """Whose path it is; what no dialect knows is opaque."""
+        """Whose path it is; what no dialect knows is opaque, in the words of who is marked."""
         for dialect in self._in_order:
             shared = dialect.marker is not None and dialect.marker not in headers
             asked = self._page(dialect, path, shared=shared) or self._posted(dialect, path)
             if asked is not None:
                 return asked
-        return Asked(self._owner(path), Operation.OPAQUE)
+        marked = (one for one in self._in_order if one.marker is not None and one.marker in headers)
+        return Asked(next(marked, self._owner(path)), Operation.OPAQUE)
 
     def _posted(self, dialect: Dialect, path: str) -> Asked | None:
         if operation := dialect.endpoints.get(path):

@@ -7,7 +7,7 @@ it.
 from collections.abc import AsyncIterator
 
 from sidecar.dataplane.upstream import RawReply
-from sidecar.neutral.problem import AttemptFailed, Problem, ProblemKind
+from sidecar.neutral.problem import CUT_OFF, AttemptFailed, Problem, ProblemKind
 from sidecar.wire.contract import Reading, Tap
 from sidecar.wire.framing import Framer, FrameTooLarge
 
@@ -15,7 +15,6 @@ AFTER_FINISH = 1.0  # seconds to wait for usage and end marker of an answer that
 AFTER_USAGE = 0.2  # seconds to wait for the end marker alone
 
 _TELLING = frozenset((Reading.CONTENT, Reading.FINISH, Reading.DONE))
-_CUT = Problem(ProblemKind.TRUNCATED, "ended its stream before the answer was complete")
 
 
 class EventStream:
@@ -72,7 +71,7 @@ class EventStream:
         for frame in frames:
             reading, told = self.tap.read(frame)
             if reading is Reading.DONE and not self.tap.finished:
-                self._failure = _CUT  # never a clean end of an answer that is not whole
+                self._failure = CUT_OFF  # never a clean end of an answer that is not whole
                 break
             if told and reading is not Reading.FAILURE:
                 passed.append(told)
@@ -92,4 +91,4 @@ class EventStream:
     def check_end(self) -> None:
         """Raises AttemptFailed where the stream ended before its answer did."""
         if not self.tap.finished:
-            raise AttemptFailed(_CUT)
+            raise AttemptFailed(CUT_OFF)

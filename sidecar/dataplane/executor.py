@@ -69,7 +69,8 @@ class Job:
     note: RequestNote
     timing: Timing
     deadline: float  # monotonic
-    refused: set[tuple[str, Feature]] = field(default_factory=set)  # by which backend
+    # what each candidate has refused and is not asked for again
+    refused: dict[Candidate, frozenset[Feature]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -206,7 +207,7 @@ class Executor:
     ) -> None:
         """Send, open, deliver. Raises AttemptFailed, and RequestRefused for a body too large."""
         self._describe(job, backend)
-        without = frozenset(what for name, what in job.refused if name == backend.name)
+        without = job.refused.get(candidate, frozenset())
         prepared = prepare(job.outbound, candidate, backend, without)
         self._tell_losses(job, backend, prepared.losses)
         job.timing.prepared = job.timing.prepared or self._clock.now()
@@ -255,9 +256,8 @@ class Executor:
 
         It can where leaving the feature out changes what is sent; else the refusal is final.
         """
-        feature = Feature(problem.param or "")
-        job.refused.add((backend.name, feature))
-        without = frozenset(what for name, what in job.refused if name == backend.name)
+        without = job.refused.get(candidate, frozenset()) | {Feature(problem.param or "")}
+        job.refused[candidate] = without
         again = prepare(job.outbound, candidate, backend, without)
         if again.call.body != prepared.call.body:
             return problem

@@ -12,7 +12,7 @@ from sidecar.neutral.problem import AttemptFailed
 from sidecar.neutral.usage import Usage
 from sidecar.wire import json
 from sidecar.wire.contract import Dialect, RequestFacts, Tap
-from sidecar.wire.json import Json
+from sidecar.wire.loose import text_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Relay:
         if problem := self.dialect.judge(self._facts.operation, parsed):
             raise AttemptFailed(problem)
         assert isinstance(parsed, dict)  # `judge` has seen it
-        return Whole(body, self.dialect.usage(parsed), _model(parsed))
+        return Whole(body, self.dialect.usage(parsed), text_in(parsed, "model") or None)
 
     def fold(self, frames: Sequence[bytes], tap: Tap) -> Whole:
         """The whole answer, without loss."""
@@ -95,8 +95,3 @@ class Relay:
     def unfold(self, whole: Whole) -> Sequence[bytes]:
         """The stream, without loss."""
         return self.dialect.unfold(json.loads(whole.body), self._facts)
-
-
-def _model(parsed: Json) -> str | None:
-    model = parsed.get("model")
-    return model if isinstance(model, str) else None

@@ -23,7 +23,9 @@ from sidecar.policy.batching import batches
 from sidecar.policy.routing import Candidate, Route
 from sidecar.wire import json, splice
 from sidecar.wire.contract import AnswerContext, Dialect, Feature, Operation, RequestPatch, Target
+from sidecar.wire.signature import MARK
 
+_MARK = MARK.encode()
 LONGEST_FIELD = 64  # characters of a field's name that are told; a client may have made it up
 
 
@@ -34,7 +36,7 @@ class Moment:
     created: int
     elapsed: Callable[[], float]
     new_id: Callable[[], str]
-    tokens: Callable[[Candidate], int]  # the request's, estimated for a candidate
+    tokens: Callable[[Candidate | None], int]  # the request's, estimated for a candidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +73,20 @@ def prepare(
     if backend.dialect is inbound.dialect:
         patch = request_patch(inbound, candidate, backend, without)
         body = inbound.dialect.patch(inbound.raw, patch)
-        return _prepared(outbound, candidate, backend, Relay(backend.dialect, inbound.facts), body)
+        relay = Relay(backend.dialect, inbound.facts)
+        made = _prepared(outbound, candidate, backend, relay, body)
+        return replace(made, losses=_lost_thinking(inbound, patch))
     if asked_of(inbound.facts.operation) not in backend.dialect.backend_paths:
         raise _cannot(f"speaks the dialect {backend.dialect.name}, which has no {inbound.path}")
     return _crossing(outbound, candidate, backend, without)
+
+
+def _lost_thinking(inbound: Inbound, patch: RequestPatch) -> tuple[Loss, ...]:
+    """What a relay takes out of the client's bytes: nothing but thinking, or the wish for it."""
+    if not patch.without and _MARK not in inbound.raw:
+        return ()
+    stripped = inbound.dialect.patch(inbound.raw, RequestPatch(without=patch.without))
+    return (Loss("thinking", Severity.COSMETIC),) if stripped != inbound.raw else ()
 
 
 def asked_of(operation: Operation) -> Operation:

@@ -11,7 +11,7 @@ from functools import partial
 from aiohttp import web
 
 from sidecar.config.snapshot import Snapshot
-from sidecar.dataplane import headers, intake, known, rescue
+from sidecar.dataplane import headers, intake, known, planning, rescue
 from sidecar.dataplane.answer import Answer
 from sidecar.dataplane.endpoints import Asked, Endpoints
 from sidecar.dataplane.executor import Clock, Executor, Job, Timing
@@ -23,8 +23,8 @@ from sidecar.dataplane.translate import Translation
 from sidecar.dialects import DIALECTS
 from sidecar.neutral.problem import Exhausted, Problem, ProblemKind, RequestRefused
 from sidecar.policy import doors, routing
-from sidecar.policy.estimate import estimate
-from sidecar.policy.routing import Candidate, Plan
+from sidecar.policy.estimate import DEFAULT_RATIO, estimate
+from sidecar.policy.routing import Candidate
 from sidecar.policy.steering import Steering
 from sidecar.runtime import offer
 from sidecar.runtime.calibration import ModelKey
@@ -138,7 +138,8 @@ class DataServer:
         via = self._via(http)
         inbound = await self._read(http, asked, snapshot)
         note.stream, note.asked_model = inbound.facts.stream, inbound.facts.model
-        plan = self._plan(http, asked, inbound.facts, steering, snapshot)
+        header = http.headers.get("x-sidecar-backend")
+        plan = planning.plan(asked, inbound.facts, header, steering, snapshot)
         note.route = plan.route.name
         deadline = timing.started + _patience(http)
         if plan.route.deadline is not None and not self._is_ending:
@@ -148,7 +149,7 @@ class DataServer:
         translation = Translation(inbound)
         moment = self._moment(translation, timing)
         outbound = Outbound(inbound, translation, plan.route, via, moment)
-        plan = await self._best(plan, outbound, snapshot)
+        plan = await planning.best(plan, outbound, snapshot, self._program.images)
         with self._program.store.request(plan.route.name):
             job = Job(outbound, plan, answer, snapshot, note, timing, deadline)
             await self._answer(job, asked, steering)
@@ -162,6 +163,8 @@ class DataServer:
                 return
             case Operation.SHOW if not is_native:
                 entries = self._entries(job.snapshot)
+                if job.plan.candidates:  # it can be asked for, listed or not
+                    entries.append(ModelEntry(facts.model or "", offer.OWNER, self._program.born))
                 await known.tell_model(job.answer, facts.model, entries, steering)
                 return
             case Operation.CHAT | Operation.COMPLETION if not is_native:
@@ -187,17 +190,16 @@ class DataServer:
             for one in job.plan.candidates
             if Operation.COUNT in backends[one.backend].dialect.backend_paths
         ]
-        if able or not job.plan.candidates:  # with nobody to ask, it says why
+        if able:
             plan = replace(job.plan, candidates=tuple(able))
             try:
                 await self._executor.run(replace(job, plan=plan))
                 return
             except Exhausted as end:
-                is_final = end.problem.kind is ProblemKind.BAD_REQUEST
-                if job.answer.committed or is_final or not able:
+                if job.answer.committed or end.problem.kind is ProblemKind.BAD_REQUEST:
                     raise
-        tokens = job.outbound.moment.tokens(job.plan.candidates[0])
-        await known.tell_estimate(job.answer, tokens)
+        first = next(iter(job.plan.candidates), None)
+        await known.tell_estimate(job.answer, job.outbound.moment.tokens(first))
 
     def _check_doors(
         self, http: web.BaseRequest, asked: Asked, answer: Answer, snapshot: Snapshot | None
@@ -291,6 +293,16 @@ class DataServer:
         climbs = ".." in http.path.split("/")  # it would leave the backend's own path
         if (asked.manages or is_relayed) and not climbs:
             return
+        if any(http.path.startswith(start) for one in DIALECTS for start in one.stored):
+            raise RequestRefused(
+                Problem(
+                    ProblemKind.BAD_REQUEST,
+                    f"{http.path[:200]} asks for what an earlier request has stored, and the "
+                    "sidecar stores nothing. Keep the history yourself, or give a backend that "
+                    "stores it a route with `relay: true`.",
+                    code="stored_state",
+                )
+            )
         raise RequestRefused(
             Problem(
                 ProblemKind.BAD_REQUEST,
@@ -317,62 +329,12 @@ class DataServer:
             partial(self._program.store.view, snapshot),
         )
 
-    def _plan(
-        self,
-        http: web.BaseRequest,
-        asked: Asked,
-        facts: RequestFacts,
-        steering: Steering,
-        snapshot: Snapshot,
-    ) -> Plan:
-        header = http.headers.get("x-sidecar-backend")
-        if asked.manages:
-            assert snapshot.manages is not None  # `_check_path` has seen to it
-            choice = steering.managed(snapshot.manages)
-        elif facts.operation is Operation.OPAQUE:
-            relayed = steering.relayed(header)
-            assert relayed is not None  # `_check_path` has seen to it
-            choice = relayed
-        else:
-            choice = steering.choose(facts.model, header)
-        return routing.plan(choice.route, choice.asked, steering.view, choice.force)
-
-    async def _best(self, plan: Plan, outbound: Outbound, snapshot: Snapshot) -> Plan:
-        """The plan with what loses nothing first, and without what would be another answer."""
-        operation, backends = outbound.inbound.facts.operation, snapshot.backends
-        if operation is Operation.EMBED:
-            return routing.of_one_model(
-                plan, lambda one: backends[one.backend].dialect.embeddings is not None
-            )
-        client = outbound.inbound.dialect
-        foreign = {backends[one.backend].dialect.name for one in plan.candidates} - {client.name}
-        if not foreign or operation not in (Operation.CHAT, Operation.COMPLETION):
-            return plan
-        translation = outbound.translation
-        take_urls = [backends[one.backend].dialect.takes_image_urls for one in plan.candidates]
-        if snapshot.fetch_images and not plan.route.stay_local and not all(take_urls):
-            await self._fetch_images(translation, is_needed=not any(take_urls))
-
-        def loses(one: Candidate) -> bool:
-            return translation.loses(one, backends[one.backend], outbound.moment.tokens(one))
-
-        return routing.preferred(plan, loses) if len(plan.candidates) > 1 else plan
-
-    async def _fetch_images(self, translation: Translation, *, is_needed: bool) -> None:
-        """Put images into the request; where they are not needed, those that can be had."""
-        if not translation.points_to_images:
-            return
-        try:
-            translation.inline(await self._program.images.inlined(translation.request))
-        except RequestRefused:
-            if is_needed:
-                raise
-
     def _moment(self, translation: Translation, timing: Timing) -> Moment:
         calibration = self._program.store.calibration
 
-        def tokens(one: Candidate) -> int:
-            ratio = calibration.ratio(ModelKey(one.backend, one.model or ""))
+        def tokens(one: Candidate | None) -> int:
+            key = None if one is None else ModelKey(one.backend, one.model or "")
+            ratio = DEFAULT_RATIO if key is None else calibration.ratio(key)
             return estimate(translation.measure, ratio)
 
         return Moment(

@@ -75,6 +75,9 @@ class Problem:
         return f"{self.code or self.kind} (the backend's words are not repeated here)"
 
 
+CUT_OFF = Problem(ProblemKind.TRUNCATED, "ended its stream before the answer was complete")
+
+
 class SidecarError(Exception):
     """Base of the exceptions that carry a problem."""
 

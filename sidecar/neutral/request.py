@@ -160,6 +160,7 @@ class Tool:
     schema: Raw = field(default_factory=dict)
     strict: bool | None = None
     custom: bool = False  # takes free text; its schema then asks for {"input": text}
+    origin: tuple[str, str] | None = None  # namespace and name, where its dialect groups tools
     cache: Raw | None = None
 
 
@@ -258,6 +259,13 @@ class ChatRequest:
     verbosity: str | None = None
     service_tier: str | None = None
     unheard: tuple[Loss, ...] = ()
+
+    @property
+    def marks_cache(self) -> bool:
+        """Whether a tool, or a part at any depth, says where a cached prompt ends."""
+        parts = [part for message in self.messages for part in message.parts]
+        held = [piece for part in parts if isinstance(part, ToolResult) for piece in part.content]
+        return any(getattr(one, "cache", None) is not None for one in (*self.tools, *parts, *held))
 
 
 @dataclass(frozen=True, slots=True)

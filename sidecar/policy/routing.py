@@ -15,6 +15,7 @@ from sidecar.policy.backoff import RetrySettings
 from sidecar.policy.outcome import Disposition
 
 AUTO = "auto"  # where `listed_first` is set: every backend's own default model
+DEFAULT_TAG = ":latest"  # a model's name means the same with and without it, as Ollama has it
 OTHER = "other"  # the name in metrics of what no route has
 
 
@@ -129,6 +130,14 @@ class RouteTable:
             return exact
         return next((route for pattern, route in self._patterns if pattern.match(name)), None)
 
+    def plain(self, model: str) -> str:
+        """A model's name without the default tag, unless a route has the name with it.
+
+        Clients of Ollama put the tag behind every name that has none.
+        """
+        bare = model.removesuffix(DEFAULT_TAG)
+        return model if model.casefold() in self._exact or self.match(bare) is None else bare
+
 
 def plan(
     route: Route, asked: str | None, view: Callable[[str], BackendView], force: str | None = None
@@ -166,7 +175,7 @@ def of_one_model(plan: Plan, embeds: Callable[[Candidate], bool]) -> Plan:
 
 
 def _same_model(name: str | None) -> str | None:
-    return name and name.casefold().removesuffix(":latest")
+    return name and name.casefold().removesuffix(DEFAULT_TAG)
 
 
 def _lists(view: BackendView, asked: str | None) -> bool:
@@ -185,14 +194,18 @@ def _candidate(target: Target, view: BackendView, asked: str | None, *, picks: b
 
 
 def _pick(view: BackendView, asked: str | None) -> str | None:
-    """The asked model as this backend knows it, else its own default, else its first one."""
+    """The asked model as this backend knows it, else its own default, else its first one.
+
+    Who lists nothing is asked for the name all the same: it may have got the model since.
+    """
     listed = view.listed or {}
-    if asked is not None and asked.casefold() != AUTO:
+    name = None if asked is None or asked.casefold() == AUTO else asked
+    if name is not None:
         # until the catalogue is known the asked name is the best guess
-        known = asked if view.listed is None else listed.get(asked.casefold())
+        known = name if view.listed is None else listed.get(name.casefold())
         if known is not None:
             return known
-    return view.model or next(iter(listed.values()), None)
+    return view.model or next(iter(listed.values()), name)
 
 
 def offered(table: RouteTable, view: Callable[[str], BackendView]) -> list[tuple[str, str]]:

@@ -44,6 +44,7 @@ class Steering:
     def choose(self, model: str | None, header: str | None) -> Choice:
         """The choice for a request. Raises RequestRefused for names that nobody knows."""
         forced = self._forced(header)
+        model = model and self.table.plain(model)
         route = self.table.match(model) if model is not None else self.table.default
         if route is not None and (forced is not None or not self._only_catches(route, model)):
             return Choice(self._leading_to(route, forced), model, forced)

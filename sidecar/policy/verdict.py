@@ -66,7 +66,7 @@ def _lines(plan: Plan, history: Sequence[Outcome], rests: Mapping[str, float]) -
             tries = "" if len(here) == 1 else f" ({len(here)} tries)"
             lines.append(f"{candidate.backend}: {here[-1].message.rstrip('.')}{tries}")
         elif rest := rests.get(candidate.backend):
-            lines.append(f"{candidate.backend}: rests for {rest:.0f} s more, as it asked")
+            lines.append(f"{candidate.backend}: rests for {rest:.0f} s more")
         else:
             lines.append(f"{candidate.backend}: not tried")
     return lines

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sidecar.config.snapshot import Snapshot
-from sidecar.policy.routing import offered, plan
-from sidecar.runtime.store import DEFAULT_TAG, RuntimeStore
+from sidecar.policy.routing import DEFAULT_TAG, offered, plan
+from sidecar.runtime.store import RuntimeStore
 from sidecar.wire.contract import ModelEntry
 
 OWNER = "llm-sidecar"
@@ -37,7 +37,7 @@ def entries(snapshot: Snapshot, store: RuntimeStore, born: int) -> list[ModelEnt
 def entry(name: str, on_offer: Sequence[ModelEntry]) -> ModelEntry | None:
     """The one of that name, in whatever case and with or without the tag that is the default."""
     asked = name.casefold()
-    by_name = {one.id.casefold(): one for one in on_offer}
+    by_name = {one.id.casefold(): one for one in reversed(on_offer)}
     return (
         by_name.get(asked)
         or by_name.get(asked + DEFAULT_TAG)

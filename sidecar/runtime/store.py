@@ -18,7 +18,7 @@ from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.policy.budget import RetryBudget
 from sidecar.policy.outcome import OUTCOMES, Outcome
 from sidecar.policy.retry import rest_after
-from sidecar.policy.routing import BackendView
+from sidecar.policy.routing import DEFAULT_TAG, BackendView
 from sidecar.runtime.calibration import Calibration
 from sidecar.wire.contract import ModelEntry
 
@@ -26,7 +26,6 @@ DURATIONS_KEPT = 512
 FAULTS_KEPT = 20
 PROBATION_LOOK = 0.05  # seconds between looks at a backend whose trial is under way
 FAILURES_TO_DOWN = 3  # in a row, all the backend's fault
-DEFAULT_TAG = ":latest"  # what a model's name may have or not have, as Ollama's clients write it
 
 
 class BackendKey(NamedTuple):

@@ -236,8 +236,7 @@ class Metrics:
         for asked in DIALECTS:
             for name in spoken:
                 for severity in (Severity.COSMETIC, Severity.SEMANTIC):
-                    if asked.name != name:
-                        self.translation_losses.labels(asked.name, name, severity)
+                    self.translation_losses.labels(asked.name, name, severity)
 
     def _create_tokens(self, route: str, backend: str, model: Mapping[str, str]) -> None:
         for kind in ("input", "output"):

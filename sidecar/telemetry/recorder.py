@@ -93,7 +93,7 @@ class Recorder:
         self._optional(lambda: self._count_attempt(outcome))
 
     def crossed(self, client: str, backend: str, losses: Iterable[Loss]) -> None:
-        """A request went out in another dialect than it came in, and lost something."""
+        """A request lost something on its way from the client's dialect into a backend's."""
         counter = self._metrics.translation_losses
 
         def count() -> None:

@@ -39,7 +39,10 @@ class Feature(StrEnum):
 
     SIGNED_THINKING = "signed_thinking"  # thinking in the history, signed by another backend
     THINKING = "thinking"  # the wish that the model thinks
+    EFFORT = "effort"  # an effort that the model does not know
+    SAMPLING = "sampling"  # how tokens are drawn
     USAGE_IN_STREAM = "usage_in_stream"
+    MAX_TOKENS = "max_tokens"  # a bound on the answer that is larger than the room
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,8 @@ class Traits:
     reasoning: str | None = None  # the field of a message that takes thinking back (OpenAI chat)
     more_sampling: bool = False  # takes top_k, min_p, repetition_penalty (OpenAI chat)
     reasoning_effort: bool = True  # takes reasoning_effort (OpenAI chat)
+    signs_calls: bool = False  # refuses calls of the past without a signature (OpenAI chat)
+    late_system: bool = False  # takes system messages anywhere, not one in front (OpenAI chat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +264,7 @@ class Dialect:
     listings: Mapping[str, Callable[[Sequence[ModelEntry]], Json | str]]  # GET path → its page
     model_path: str | None  # GET: what stands before a model's name
     managing: Sequence[str]  # starts of paths that change a backend's models
+    stored: Sequence[str]  # starts of paths to what a backend has kept of earlier requests
     backend_paths: Mapping[Operation, str]  # relative to a backend's base URL
     base_prefix: str  # what a base URL already holds of a client's path: "/v1" or nothing
     known_suffixes: Sequence[str]  # paths that people paste at the end of a base URL

@@ -7,11 +7,33 @@ import re
 from collections.abc import Set as AbstractSet
 
 from sidecar.neutral.problem import ProblemKind
+from sidecar.wire import json
+from sidecar.wire.json import Json
 
 _CONTEXT = re.compile(
     r"context[ _](length|window|size)|prompt is too long|too many (input )?tokens"
     r"|exceed\w* .{0,40}(context|token limit|number of tokens)|maximum model length"
     r"|range of input length",
+    re.IGNORECASE,
+)
+# vLLM, OpenAI | Groq | DeepSeek, DashScope; some of them name the window too
+_LONG_BOUND = re.compile(
+    r"max_(completion_)?tokens\W{1,3}(is too large|must be less than or equal)"
+    r"|range of max_tokens",
+    re.IGNORECASE,
+)
+_SAMPLED = r"\b(temperature|top_?[pk]|min_p|(frequency|presence|repetition)_?penalty|logit_bias)\b"
+# OpenAI: "Unsupported parameter: 'temperature'", "'top_p' does not support 0.5 with this model",
+# "temperature, top_p and n are fixed at 1"; Anthropic: "`top_k` is deprecated for this model",
+# "`temperature` and `top_p` cannot both be specified", "`top_k` must be unset when thinking is on"
+_NO_SAMPLING = re.compile(
+    rf"(unsupported parameter|unrecognized request argument supplied)\W{{1,4}}{_SAMPLED}"
+    rf"|{_SAMPLED}.{{0,60}}(not support|deprecated|fixed at|cannot both|only be set|be unset)",
+    re.IGNORECASE,
+)
+# OpenAI: "'reasoning_effort' does not support 'max'", "Invalid value: 'max'"; others as `input`
+_NO_EFFORT = re.compile(
+    r"(does not support|(invalid|unsupported) value|input)\W{1,8}(minimal|xhigh|max)\b",
     re.IGNORECASE,
 )
 _POLICY = re.compile(
@@ -72,7 +94,7 @@ _BY_STATUS = {
 def kind_of(status: int, codes: AbstractSet[str], words: str) -> ProblemKind:
     """The kind of an error; `codes` are its machine-readable names in lower case."""
     if 400 <= status < 500:
-        if codes & _CONTEXT_CODES or (status in (400, 413) and _CONTEXT.search(words)):
+        if codes & _CONTEXT_CODES or (status in (400, 413) and _tells_of_context(words)):
             return ProblemKind.CONTEXT_LENGTH
         if codes & _POLICY_CODES or (status in (400, 403) and _POLICY.search(words)):
             return ProblemKind.CONTENT_REFUSED
@@ -83,6 +105,60 @@ def kind_of(status: int, codes: AbstractSet[str], words: str) -> ProblemKind:
     return _BY_STATUS.get(status) or (
         ProblemKind.BACKEND_ERROR if status >= 500 else ProblemKind.BAD_REQUEST
     )
+
+
+def _tells_of_context(words: str) -> bool:
+    return _CONTEXT.search(words) is not None and not tells_of_bound(words)
+
+
+def tells_of_bound(words: str) -> bool:
+    """Whether the bound on the answer is what does not fit: without it the request may."""
+    return _LONG_BOUND.search(words) is not None
+
+
+def refuses_sampling(words: str) -> bool:
+    """Whether it is told how tokens are drawn, and takes none of that."""
+    return _NO_SAMPLING.search(words) is not None
+
+
+def refuses_effort(words: str) -> bool:
+    """Whether the effort is one of those that only some models know.
+
+    A refusal of the others says that no effort may be named, or none but the model's own.
+    """
+    return _NO_EFFORT.search(words) is not None
+
+
+def error_in(body: bytes) -> Json:
+    """The object in a body that tells of an error; empty where there is none."""
+    try:
+        parsed = json.loads(body)
+    except json.InvalidJson:
+        return {}
+    if isinstance(parsed, list) and len(parsed) == 1:  # so Gemini wraps its errors
+        parsed = parsed[0]
+    if not isinstance(parsed, dict):
+        return {}
+    error = parsed.get("error")
+    return error if isinstance(error, dict) else parsed
+
+
+def codes_in(error: Json) -> set[str]:
+    """The machine-readable names of an error, for `kind_of`."""
+    return {str(error[name]).casefold() for name in ("code", "type") if error.get(name)}
+
+
+def words_in(error: Json) -> str:
+    """What an error says to people; empty where it says nothing."""
+    for name in ("message", "error", "detail"):
+        if isinstance(words := error.get(name), str):
+            return words[:300]
+    return ""
+
+
+def answered(status: int, words: str) -> str:
+    """The message of a problem that a backend has answered."""
+    return f"answered {status}: {words}" if words else f"answered {status}"
 
 
 def text_of(body: bytes) -> str:

@@ -79,15 +79,17 @@ def check_messages(name: str, value: object, limits: RequestLimits) -> None:
             )
         size += size_of(message.get("content"))
         if size > limits.content:
-            raise RequestRefused(
-                Problem(
-                    ProblemKind.TOO_LARGE,
-                    f"The content of `{name}` is larger than {limits.content} bytes (passed at "
-                    f"{where}). Shorten the history or send smaller attachments.",
-                    code="content_too_large",
-                    param=f"{where}.content",
-                )
+            raise too_large(
+                f"The content of `{name}` is larger than {limits.content} bytes (passed at "
+                f"{where}). Shorten the history or send smaller attachments.",
+                f"{where}.content",
             )
+
+
+def too_large(message: str, param: str) -> RequestRefused:
+    """The refusal of content past the limit."""
+    kind, code = ProblemKind.TOO_LARGE, "content_too_large"
+    return RequestRefused(Problem(kind, message, code=code, param=param))
 
 
 def size_of(content: object) -> int:

@@ -14,11 +14,9 @@ from sidecar.neutral.events import (
     StreamFailed,
     UsageReport,
 )
-from sidecar.neutral.problem import AttemptFailed, Problem, ProblemKind
+from sidecar.neutral.problem import CUT_OFF, AttemptFailed
 from sidecar.neutral.request import Opaque, Refusal, Text, Thinking, ToolCall
 from sidecar.neutral.response import AnswerPart, ChatResponse, StopReason
-
-_UNENDED = Problem(ProblemKind.TRUNCATED, "ended its stream before the answer was complete")
 
 
 def folded(events: Iterable[Event]) -> ChatResponse:
@@ -48,7 +46,7 @@ def folded(events: Iterable[Event]) -> ChatResponse:
                 return replace(answer, parts=tuple(parts), stop=stop, stop_sequence=stop_sequence)
             case StreamFailed(problem):
                 raise AttemptFailed(problem)
-    raise AttemptFailed(_UNENDED)
+    raise AttemptFailed(CUT_OFF)
 
 
 def _complete(part: AnswerPart, text: str, end: PartEnd) -> AnswerPart:

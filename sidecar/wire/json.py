@@ -71,6 +71,15 @@ def loads(text: bytes | str) -> Any:
     return value
 
 
+def loads_object(text: bytes | str) -> dict[str, object] | None:
+    """The object that a text is; None where it is not JSON, or not an object."""
+    try:
+        value = loads(text)
+    except InvalidJson:
+        return None
+    return value if isinstance(value, dict) else None
+
+
 def _parsed(text: bytes | str) -> Any:
     try:
         return orjson.loads(text)

@@ -36,6 +36,14 @@ def original_id(id: str) -> str:
     return original if safe_id(original) == id else id
 
 
+def fitting_user(user: str, longest: int) -> str:
+    """The name of a user in at most `longest` letters, of which a digest takes 64; the same one
+    each time."""
+    if len(user) <= longest:
+        return user
+    return hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def fitting_names(names: Iterable[str], longest: int) -> Mapping[str, str]:
     """The client's name of a tool → one of at most `longest` letters that backends take.
 

@@ -110,6 +110,12 @@ def insertion(raw: bytes, text: bytes, at: int = 0) -> Edit:
     return Edit(inside, inside, text if is_empty else text + b",")
 
 
+def setting(raw: bytes, found: Sequence[Member], key: str, text: bytes) -> list[Edit]:
+    """Edits that give the members of that name another value, or put one where there is none."""
+    edits = [Edit(one.start, one.end, text) for one in found if one.key == key]
+    return edits or [insertion(raw, json.dumps(key) + b":" + text)]
+
+
 def apply(raw: bytes, edits: Iterable[Edit]) -> bytes:
     """The text with the edits made; they must not overlap."""
     pieces: list[bytes] = []

@@ -186,6 +186,7 @@ OPEN_PATHS = {
     "/v1/messages": ANTHROPIC,
     "/v1/messages/count_tokens": ANTHROPIC,
     "/v1/responses": RESPONSES,
+    "/v1/responses/input_tokens": RESPONSES,
     "/api/chat": OLLAMA,
     "/api/generate": OLLAMA,
     "/api/embed": OLLAMA,
@@ -203,8 +204,8 @@ DOORS = [
     Door("POST", "/", OLLAMA, 405, {}),
     Door("POST", "/api/nothing", OLLAMA, 404, {}),
     Door("POST", "/v1/messages/batches", ANTHROPIC, 404, {}),
-    Door("GET", "/v1/responses/resp_1", RESPONSES, 404, {}),
-    Door("POST", "/v1/responses/compact", RESPONSES, 404, {}),
+    Door("GET", "/v1/responses/resp_1", RESPONSES, 400, {}),
+    Door("POST", "/v1/responses/compact", RESPONSES, 400, {}),
 ]
 
 

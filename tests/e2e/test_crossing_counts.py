@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import anthropic
+import openai
 import pytest
 import pytest_asyncio
+from openai.types.responses.input_token_count_response import InputTokenCountResponse
 
 from tests.e2e.client import Got
 from tests.e2e.crossing import (
@@ -30,6 +33,7 @@ from tests.fakes.strict import model
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 COUNT = "/v1/messages/count_tokens"
+INPUT_TOKENS = "/v1/responses/input_tokens"
 LONG = "Wer reitet so spät durch Nacht und Wind? " * 100
 
 
@@ -75,6 +79,42 @@ async def test_a_backend_that_counts_is_asked(world: World) -> None:
     assert "x-sidecar-estimated" not in got.headers
     seen = fake.requests[-1]
     assert (seen.path, seen.model) == (COUNT, "claude-opus-4-8:text")
+
+
+async def test_a_client_of_responses_counts_at_its_own_backend(world: World) -> None:
+    fake = world.backends[RESPONSES]
+    told = b'{"object": "response.input_tokens", "input_tokens": 42}'
+    then(fake, says(200, json.loads(told)))
+    got = await world.sidecar.ask({"model": f"to-{RESPONSES}", "input": "hi"}, INPUT_TOKENS)
+    assert (got.status, got.raw) == (200, told)
+    seen = fake.requests[-1]
+    assert (seen.path, seen.json) == (INPUT_TOKENS, {"model": "gpt-5.1:text", "input": "hi"})
+
+
+async def test_a_client_of_responses_counts_at_another_backend(world: World) -> None:
+    fake = world.backends[ANTHROPIC]
+    then(fake, says(200, {"input_tokens": 42}))
+    body = {"model": f"to-{ANTHROPIC}", "input": "hi", "instructions": "s"}
+    got = await world.sidecar.ask(body, INPUT_TOKENS)
+    assert (got.status, got.json) == (200, {"object": "response.input_tokens", "input_tokens": 42})
+    seen = fake.requests[-1]
+    assert (seen.path, set(seen.json)) == (COUNT, {"model", "messages", "system"})
+
+
+@pytest.mark.parametrize("to", [OPENAI, OLLAMA])
+async def test_a_client_of_responses_gets_an_estimate(world: World, to: str) -> None:
+    got = await world.sidecar.ask({"model": f"to-{to}", "input": LONG}, INPUT_TOKENS)
+    assert (got.status, got.headers["x-sidecar-estimated"]) == (200, "true")
+    told = InputTokenCountResponse.model_validate(got.json)
+    assert (told.object, told.input_tokens > 0) == ("response.input_tokens", True)
+
+
+@pytest.mark.parametrize("to", DIALECTS)
+async def test_the_official_client_of_responses(world: World, to: str) -> None:
+    address = f"{world.sidecar.base_url}/v1"
+    async with openai.AsyncOpenAI(base_url=address, api_key="k", max_retries=0) as client:
+        told = await client.responses.input_tokens.count(model=f"to-{to}", input="hi")
+    assert told.input_tokens > 0
 
 
 @pytest.mark.parametrize("to", DIALECTS)

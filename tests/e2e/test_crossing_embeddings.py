@@ -154,6 +154,18 @@ async def test_the_older_endpoint_of_ollama(world: World, to: str) -> None:
     assert got.json["embedding"] == vector("bb")
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [(EMBED, {"input": []}), (EMBED, {"input": ""}), (LEGACY, {"prompt": ""})],
+)
+async def test_nothing_to_embed(world: World, path: str, body: Config) -> None:
+    got = await ask(world, path, "to-openai", **body)
+    code, message = fault(OLLAMA, got)
+    assert (got.status, code) == (400, "cannot_translate")
+    assert "no text to embed" in message
+    assert not world.backends[OPENAI].requests
+
+
 @pytest.mark.parametrize("to", [OPENAI, OLLAMA])
 async def test_the_official_clients(world: World, to: str) -> None:
     """OpenAI's asks for base64 unless told otherwise."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,18 @@ def thinkers(fakes: Fakes) -> Config:
     return {f"think-{name}": route(fake, scenarios=["thinking"]) for name, fake in fakes.items()}
 
 
+def older(fakes: Fakes) -> Config:
+    """Routes to older models of Anthropic, by their names."""
+    return {
+        name: {"targets": [{"backend": ANTHROPIC, "model": f"{name}:text"}]}
+        for name in ("claude-sonnet-4-5", "claude-3-haiku")
+    }
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module", name="world")
 async def the_world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    async with world(tmp_path_factory.mktemp("features"), thinkers) as standing:
+    folder = tmp_path_factory.mktemp("features")
+    async with world(folder, lambda fakes: thinkers(fakes) | older(fakes)) as standing:
         yield standing
 
 
@@ -124,6 +134,7 @@ async def test_thinking_with_a_refused_signature_is_left_out(world: World, strea
     body = {**chat(ANTHROPIC, stream=stream), "messages": FOREIGN}
     got = await world.ask(ANTHROPIC, "to-anthropic", body)
     assert (got.status, got.headers["x-sidecar-attempts"]) == (200, "2")
+    assert got.headers["x-sidecar-losses"] == "thinking"
     first, second = fake.requests[before:]
     assert b"Zm9yZWlnbg==" in first.body
     assert b"thinking" not in second.body
@@ -142,6 +153,32 @@ async def test_a_signature_that_is_refused_on_and_on_is_the_clients_error(world:
     assert got.status == 400
     assert BAD_SIGNATURE in got.message
     assert len(fake.requests) == before + 2
+
+
+async def test_a_model_that_misses_its_thinking_is_asked_again_without(world: World) -> None:
+    fake = world.backends[ANTHROPIC]
+    before = len(fake.requests)
+    call = {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "21"}
+    turns = [
+        FOREIGN[0],
+        {"role": ASSISTANT, "content": [call]},
+        {"role": USER, "content": [result]},
+    ]
+    asks: Config = {
+        **chat(ANTHROPIC),
+        "max_tokens": 2000,
+        "messages": turns,
+        "tools": [tool(ANTHROPIC, "weather")],
+        "thinking": {"type": "enabled", "budget_tokens": 1024},
+    }
+    got = await world.ask(ANTHROPIC, "claude-sonnet-4-5", asks)
+    assert (got.status, got.headers["x-sidecar-attempts"]) == (200, "2"), got.raw
+    assert got.headers["x-sidecar-losses"] == "thinking"
+    first, second = fake.requests[before:]
+    assert first.json["thinking"] == asks["thinking"]
+    assert second.json["thinking"] == {"type": "disabled"}
+    assert second.json["messages"] == turns
 
 
 THINKS: Mapping[str, Config] = {
@@ -181,6 +218,33 @@ async def test_a_server_that_refuses_stream_options_is_asked_again_without(
     assert "stream_options" not in second.json
 
 
+TOO_LARGE = (
+    "'max_tokens' or 'max_completion_tokens' is too large: 32000. This model's maximum context "
+    "length is 32768 tokens and your request has 12000 input tokens (32000 > 32768 - 12000)."
+)
+
+
+async def test_a_bound_that_is_larger_than_the_room_is_left_out(world: World) -> None:
+    fake = world.backends[OPENAI]
+    before = len(fake.requests)
+    then(fake, says(400, fake.vendor.error(400, TOO_LARGE)))
+    got = await world.ask(ANTHROPIC, "to-openai", {**chat(ANTHROPIC), "max_tokens": 32_000})
+    assert (got.status, got.headers["x-sidecar-attempts"]) == (200, "2")
+    assert got.headers["x-sidecar-losses"] == "max_tokens"
+    first, second = fake.requests[before:]
+    assert first.json["max_tokens"] == 32_000
+    assert "max_tokens" not in second.json
+
+
+async def test_a_relayed_bound_that_is_larger_than_the_room_is_refused(world: World) -> None:
+    fake = world.backends[OPENAI]
+    before = len(fake.requests)
+    then(fake, says(400, fake.vendor.error(400, TOO_LARGE)))
+    got = await world.ask(OPENAI, "to-openai", {**chat(OPENAI), "max_tokens": 32_000})
+    assert (got.status, got.message) == (400, TOO_LARGE)
+    assert len(fake.requests) == before + 1
+
+
 # --- proofs, names and ids -------------------------------------------------------------------
 
 
@@ -199,6 +263,7 @@ async def test_what_others_thought_never_reaches_anthropic(world: World, other: 
     turns += [question, {"role": ASSISTANT, "content": own}, question]
     got = await world.ask(ANTHROPIC, "think-anthropic", {**asks, "messages": turns})
     assert (got.status, got.headers["x-sidecar-attempts"]) == (200, "1")
+    assert got.headers["x-sidecar-losses"] == "thinking"
     reached: Any = world.backends[ANTHROPIC].requests[-1].json["messages"]
     assert reached[1]["content"] == foreign[1:]
     assert reached[3]["content"] == own
@@ -254,6 +319,66 @@ async def test_an_odd_id_is_safe_for_an_anthropic_client_and_comes_back_as_it_wa
     reached: Any = fake.requests[-1].json["messages"]
     assert reached[1]["tool_calls"][0]["id"] == ODD_ID
     assert reached[2]["tool_call_id"] == ODD_ID
+
+
+@pytest.mark.parametrize("id", ["", "again"])
+@pytest.mark.parametrize("to", [ANTHROPIC, OLLAMA, RESPONSES])
+async def test_calls_without_ids_of_their_own_get_some(world: World, to: str, id: str) -> None:
+    turns: list[Config] = [spoken(USER, "hi")]
+    for _ in range(2):
+        call = {"id": id, "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+        turns.append({"role": ASSISTANT, "content": None, "tool_calls": [call, call]})
+        turns += [{"role": "tool", "tool_call_id": id, "content": told} for told in ("21", "22")]
+    body = {**chat(OPENAI, tools=[tool(OPENAI, "weather")]), "messages": turns}
+    got = await world.ask(OPENAI, f"to-{to}", body)
+    assert got.status == 200, got.raw
+    assert words(OPENAI, got).startswith(f"{to} got weather: 21; weather: 22")
+
+
+async def test_a_call_that_a_user_makes_is_refused(world: World) -> None:
+    call = {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {}}
+    got = await world.ask(ANTHROPIC, "to-openai", chat(ANTHROPIC, [call]))
+    assert got.status == 400
+    assert "messages[0].content[0]" in got.message
+
+
+# --- older models of Anthropic take what newer ones refuse -------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("to", "more", "reached", "losses"),
+    [
+        ("claude-sonnet-4-5", {"temperature": 0.5}, {"temperature": 0.5}, None),
+        ("to-anthropic", {"temperature": 0.5}, {"temperature": None}, "temperature"),
+        ("claude-3-haiku", {"max_tokens": 60_000}, {"max_tokens": 4096}, "max_tokens"),
+        ("to-anthropic", {"max_tokens": 60_000}, {"max_tokens": 60_000}, None),
+        (
+            "claude-sonnet-4-5",
+            {"reasoning_effort": "low", "max_tokens": 8000},
+            {"thinking": {"type": "enabled", "budget_tokens": 2048}},
+            None,
+        ),
+        ("claude-3-haiku", {"reasoning_effort": "low"}, {"thinking": None}, "thinking"),
+    ],
+)
+async def test_a_request_is_fitted_to_the_age_of_a_model(
+    world: World, to: str, more: Config, reached: Config, losses: str | None
+) -> None:
+    got = await world.ask(OPENAI, to, {**chat(OPENAI), **more})
+    assert (got.status, got.headers.get("x-sidecar-losses")) == (200, losses), got.raw
+    sent = world.backends[ANTHROPIC].requests[-1].json
+    assert {name: sent.get(name) for name in reached} == reached
+
+
+@pytest.mark.parametrize(("to", "losses"), [("claude-3-haiku", None), ("to-anthropic", "prefill")])
+async def test_an_answer_that_is_begun_is_continued_by_older_models(
+    world: World, to: str, losses: str | None
+) -> None:
+    turns = [spoken(USER, "hi"), spoken(ASSISTANT, "Well, ")]
+    got = await world.ask(OPENAI, to, {**chat(OPENAI), "messages": turns})
+    assert (got.status, got.headers.get("x-sidecar-losses")) == (200, losses), got.raw
+    sent: Any = world.backends[ANTHROPIC].requests[-1].json["messages"]
+    assert (sent[-1] == spoken(ASSISTANT, "Well,")) is (losses is None)
 
 
 # --- what a backend is only asked to give is verified ----------------------------------------
@@ -331,6 +456,33 @@ async def test_json_of_anthropic_is_verified(world: World, client: str, second: 
     assert got.status == 200, got.raw
     assert json.loads(words(client, got)) == {"a": 1}
     assert len(fake.requests) == before + 2
+
+
+# --- conversations that another vendor would not take as they are ------------------------------
+
+
+def spoken(role: str, text: str) -> Config:
+    return {"role": role, "content": text}
+
+
+ODD_TALKS: Mapping[str, Sequence[Config]] = {
+    "the system alone": [spoken("system", "be polite")],
+    "the assistant alone": [spoken(ASSISTANT, "hello")],
+    "the assistant first": [spoken(ASSISTANT, "hello"), spoken(USER, "hi")],
+    "two of one role": [spoken(USER, "hi"), spoken(USER, "and")],
+    "nothing said": [spoken(USER, "")],
+    "a blank": [spoken(USER, "  ")],
+    "a late system prompt": [spoken(USER, "hi"), spoken(ASSISTANT, "a"), spoken("system", "b")],
+}
+
+
+@pytest.mark.parametrize("talk", ODD_TALKS.values(), ids=ODD_TALKS)
+@pytest.mark.parametrize(("client", "to"), list(permutations(DIALECTS, 2)))
+async def test_odd_talks(world: World, client: str, to: str, talk: Sequence[Config]) -> None:
+    told = "input" if client == RESPONSES else "messages"
+    got = await world.ask(client, f"to-{to}", {**chat(client), told: list(talk)})
+    assert got.status == 200, got.raw
+    assert words(client, got).startswith(f"{to} heard ")
 
 
 # --- loading a model, fetching an image ------------------------------------------------------

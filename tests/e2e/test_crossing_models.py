@@ -33,6 +33,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 VERSION = {"anthropic-version": "2023-06-01"}
 ROUTES = ["to-openai", "to-openai-responses", "to-anthropic", "to-ollama"]
+TAGGED = [f"{name}:latest" for name in ROUTES]  # as Ollama's clients know them
 TOLD, FOUND = 9999, 32768  # tokens: by the configuration, by Ollama of its own accord
 
 
@@ -96,13 +97,13 @@ async def test_a_model_that_nobody_has(world: World) -> None:
 async def test_tags(world: World) -> None:
     page: Any = (await world.sidecar.get("/api/tags")).json
     models = {one["name"]: one for one in page["models"]}
-    assert list(models) == ROUTES
+    assert list(models) == TAGGED
     for name, one in models.items():
         assert one["model"] == name
         assert {"modified_at", "size", "digest", "details", "capabilities"} <= set(one)
-    assert models["to-openai"]["capabilities"] == ["completion", "tools"]
-    assert models["to-ollama"]["capabilities"] == ["completion", "tools", "vision"]
-    assert models["to-ollama"]["details"]["parameter_size"] == "8.0B"
+    assert models["to-openai:latest"]["capabilities"] == ["completion", "tools"]
+    assert models["to-ollama:latest"]["capabilities"] == ["completion", "tools", "vision"]
+    assert models["to-ollama:latest"]["details"]["parameter_size"] == "8.0B"
 
 
 async def test_show_made_up(world: World) -> None:
@@ -144,8 +145,8 @@ async def test_the_official_clients_understand_them(world: World) -> None:
         assert (await other.models.retrieve("to-openai")).id == "to-openai"
     third = ollama.AsyncClient(address)
     try:
-        assert [one.model for one in (await third.list()).models] == ROUTES
-        shown = await third.show("to-openai")
+        assert [one.model for one in (await third.list()).models] == TAGGED
+        shown = await third.show(TAGGED[0])
         assert shown.capabilities == ["completion", "tools"]
         assert (await third.ps()).models == []
     finally:

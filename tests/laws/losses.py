@@ -35,6 +35,7 @@ COSMETIC, SEMANTIC, FATAL = Severity.COSMETIC, Severity.SEMANTIC, Severity.FATAL
 
 _ASKED = Message(Role.USER, (Text("Hello"),))
 _TOOL = Tool("weather", "Tells it.", SCHEMA)
+_OPTIONAL = {**SCHEMA, "required": ["city"]}
 _PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"\x00" * 40).decode()
 _PDF = base64.b64encode(b"%PDF-1.7\n" + b"x" * 40).decode()
 
@@ -56,6 +57,7 @@ def _chosen(choice: ToolChoice) -> ChatRequest:
 
 
 _CALL = Message(Role.ASSISTANT, (ToolCall("call_1", "weather", "{}"),))
+_MARKED = Text("much", cache={"type": "ephemeral"})
 _SEEN = ToolResult("call_1", (Text("so"), Image(Inline("image/png", _PNG))))
 
 SAYINGS: Mapping[str, ChatRequest] = {
@@ -72,6 +74,12 @@ SAYINGS: Mapping[str, ChatRequest] = {
     "a document as text": _said(Document("Once upon a time", "a.txt")),
     "a tool": ChatRequest((_ASKED,), tools=(_TOOL,)),
     "a strict tool": ChatRequest((_ASKED,), tools=(Tool("weather", None, SCHEMA, strict=True),)),
+    "a strict tool with a choice": ChatRequest(
+        (_ASKED,), tools=(Tool("weather", None, _OPTIONAL, strict=True),)
+    ),
+    "a tool in a namespace": ChatRequest(
+        (_ASKED,), tools=(Tool("a__weather", None, SCHEMA, origin=("a", "weather")),)
+    ),
     "a result with an image": ChatRequest((_ASKED, _CALL, Message(Role.USER, (_SEEN,)))),
     "a foreign tool": ChatRequest((_ASKED,), tools=(Opaque("latin", "web_search", {}),)),
     "a foreign part": _answered(Opaque("latin", "web_search_call", {})),
@@ -81,13 +89,21 @@ SAYINGS: Mapping[str, ChatRequest] = {
     "one call at a time": ChatRequest((_ASKED,), tools=(_TOOL,), parallel_tool_calls=False),
     "JSON": ChatRequest((_ASKED,), output=JsonOutput()),
     "JSON of a schema": ChatRequest((_ASKED,), output=JsonOutput(SCHEMA, "answer", strict=True)),
+    "JSON of a schema with a choice": ChatRequest(
+        (_ASKED,), output=JsonOutput(_OPTIONAL, "answer", strict=True)
+    ),
+    "much effort": ChatRequest((_ASKED,), reasoning=Reasoning(Effort.MAX)),
     "little effort": ChatRequest((_ASKED,), reasoning=Reasoning(Effort.LOW)),
     "no thinking": ChatRequest((_ASKED,), reasoning=Reasoning(Effort.NONE)),
     "a budget of thinking": ChatRequest((_ASKED,), reasoning=Reasoning(budget=6000)),
     "thinking of nobody": _answered(Thinking("hm")),
     "thinking of a stranger": _answered(Thinking("hm", "EqQ=", "latin")),
     "redacted thinking of a stranger": _answered(Thinking("", "EqQ=", "latin", redacted=True)),
-    "a cache marker": _said(Text("much", cache={"type": "ephemeral"})),
+    "a cache marker": _said(_MARKED),
+    "a cache marker in a prompt": ChatRequest((Message(Role.SYSTEM, (_MARKED,)), _ASKED)),
+    "a cache marker in a result": ChatRequest(
+        (_ASKED, _CALL, Message(Role.USER, (ToolResult("call_1", (_MARKED,)),)))
+    ),
     "max_tokens": ChatRequest((_ASKED,), max_tokens=100),
     "temperature": _drawn(Sampling(temperature=0.5)),
     "a high temperature": _drawn(Sampling(temperature=1.5)),
@@ -111,12 +127,15 @@ SAYINGS: Mapping[str, ChatRequest] = {
 LOST: Mapping[str, Mapping[str, Mapping[str, Severity]]] = {
     "openai": {
         "a document by address": {"documents": FATAL},
+        "a strict tool with a choice": {"strict": SEMANTIC},
         "a foreign tool": {"server_tools": SEMANTIC},
         "a foreign part": {"web_search_call": SEMANTIC},
         "thinking of nobody": {"thinking": COSMETIC},
         "thinking of a stranger": {"thinking": COSMETIC},
         "redacted thinking of a stranger": {"thinking": COSMETIC},
         "a cache marker": {"cache_control": COSMETIC},
+        "a cache marker in a prompt": {"cache_control": COSMETIC},
+        "a cache marker in a result": {"cache_control": COSMETIC},
         "top_k": {"top_k": COSMETIC},
         "min_p": {"min_p": COSMETIC},
         "repeat_penalty": {"repeat_penalty": COSMETIC},
@@ -143,23 +162,29 @@ LOST: Mapping[str, Mapping[str, Mapping[str, Severity]]] = {
         "a document": {"documents": FATAL},
         "a document by address": {"documents": FATAL},
         "a strict tool": {"strict": SEMANTIC},
+        "a strict tool with a choice": {"strict": SEMANTIC},
         "a foreign tool": {"server_tools": SEMANTIC},
         "a foreign part": {"web_search_call": SEMANTIC},
         "one call at a time": {"parallel_tool_calls": SEMANTIC},
         "redacted thinking of a stranger": {"thinking": COSMETIC},
         "a cache marker": {"cache_control": COSMETIC},
+        "a cache marker in a prompt": {"cache_control": COSMETIC},
+        "a cache marker in a result": {"cache_control": COSMETIC},
         "logit_bias": {"logit_bias": COSMETIC},
         "a user": {"user": COSMETIC},
         "verbosity": {"verbosity": COSMETIC},
         "a service tier": {"service_tier": COSMETIC},
     },
     "openai-responses": {
+        "a strict tool with a choice": {"strict": SEMANTIC},
         "a foreign tool": {"server_tools": SEMANTIC},
-        "a foreign part": {"server_tools": SEMANTIC},
+        "a foreign part": {"web_search_call": SEMANTIC},
         "thinking of nobody": {"thinking": COSMETIC},
         "thinking of a stranger": {"thinking": COSMETIC},
         "redacted thinking of a stranger": {"thinking": COSMETIC},
         "a cache marker": {"cache_control": COSMETIC},
+        "a cache marker in a prompt": {"cache_control": COSMETIC},
+        "a cache marker in a result": {"cache_control": COSMETIC},
         "top_k": {"top_k": COSMETIC},
         "min_p": {"min_p": COSMETIC},
         "seed": {"seed": COSMETIC},
@@ -182,6 +207,8 @@ LOST: Mapping[str, Mapping[str, Mapping[str, Severity]]] = {
         "one call at a time": {"parallel_tool_calls": SEMANTIC},
         "JSON": {"response_format": SEMANTIC},
         "JSON of a schema": {"response_format": SEMANTIC},
+        "JSON of a schema with a choice": {"response_format": SEMANTIC},
+        "much effort": {"reasoning_effort": COSMETIC},
         "little effort": {"reasoning_effort": COSMETIC},
         "no thinking": {"reasoning_effort": COSMETIC},
         "a budget of thinking": {"reasoning_effort": COSMETIC},
@@ -189,6 +216,8 @@ LOST: Mapping[str, Mapping[str, Mapping[str, Severity]]] = {
         "thinking of a stranger": {"thinking": COSMETIC},
         "redacted thinking of a stranger": {"thinking": COSMETIC},
         "a cache marker": {"cache_control": COSMETIC},
+        "a cache marker in a prompt": {"cache_control": COSMETIC},
+        "a cache marker in a result": {"cache_control": COSMETIC},
         "top_p": {"top_p": COSMETIC},
         "top_k": {"top_k": COSMETIC},
         "min_p": {"min_p": COSMETIC},

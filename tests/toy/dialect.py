@@ -47,6 +47,7 @@ DIALECT = Dialect(
     listings={"/toy/models": encode_models},
     model_path=None,
     managing=(),
+    stored=(),
     backend_paths={Operation.CHAT: "/talk", Operation.MODELS: "/models"},
     base_prefix="/toy",
     known_suffixes=("/talk", "/models"),

@@ -18,7 +18,7 @@ from sidecar.neutral.events import (
     StreamFailed,
     UsageReport,
 )
-from sidecar.neutral.problem import Problem, ProblemKind
+from sidecar.neutral.problem import CUT_OFF, Problem
 from sidecar.neutral.request import ChatRequest, Opaque, Refusal, Text, Thinking, ToolCall
 from sidecar.neutral.response import AnswerPart, ChatResponse
 from sidecar.neutral.usage import Usage
@@ -70,10 +70,7 @@ def parsed(frame: bytes) -> tuple[str, object] | None:
 
 def _failure(value: object) -> Problem:
     fields = value if isinstance(value, dict) else {}
-    return disguised({"sorry": "", **fields}) or _TRUNCATED
-
-
-_TRUNCATED = Problem(ProblemKind.TRUNCATED, "ended its stream before the answer was complete")
+    return disguised({"sorry": "", **fields}) or CUT_OFF
 
 
 class ToyTap:
@@ -198,7 +195,7 @@ class ToyDecoder:
         if self._is_over:
             return []
         self._is_over = True
-        return [StreamFailed(_TRUNCATED)]
+        return [StreamFailed(CUT_OFF)]
 
 
 class ToyEncoder:

@@ -27,6 +27,7 @@ DIALECT = Dialect(
     listings={"/v1/models": models.encode_models},
     model_path="/v1/models/",
     managing=(),
+    stored=(),
     backend_paths={
         Operation.CHAT: "/v1/messages",
         Operation.COUNT: "/v1/messages/count_tokens",

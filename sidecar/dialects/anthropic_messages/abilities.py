@@ -26,18 +26,14 @@ class Thinks(Enum):
 class Abilities:
     """What a model takes; the values here are those of the newest ones."""
 
-    max_output: int = 32_000  # tokens, asked for where nobody says how many
+    max_output: int | None = None  # tokens that it writes at most, where that is known for sure
     thinks: Thinks = Thinks.ADAPTIVE
     thinks_unasked: bool = True
-    off: str | None = (
-        None  # the type of `thinking` that turns it off, where leaving it out does not
-    )
+    off: str | None = None  # the `thinking` that turns it off, where leaving it out does not
     needs_history: bool = False  # a thinking model wants its own thinking before its tool calls
     efforts: tuple[Effort, ...] = (Effort.LOW, Effort.MEDIUM, Effort.HIGH, Effort.XHIGH, Effort.MAX)
     samples: bool = False  # takes temperature, top_p and top_k
-    can_be_forced: bool = (
-        False  # takes a tool choice that forces a call, as long as it is not to think
-    )
+    can_be_forced: bool = False  # to call a tool, as long as it is not to think
     continues: bool = False  # goes on with a last turn of the assistant
     has_schemas: bool = True  # output_config.format, strict tools
 

@@ -57,6 +57,7 @@ _CHOICES = {
 }
 # blocks of the vendor's own tools; beside those of the results, *_tool_result
 _OWN_BLOCKS = ("server_tool_use", "mcp_tool_use", "tool_reference", "compaction", "fallback")
+_SPEAKERS = {"tool_use": Role.ASSISTANT, "tool_result": Role.USER}  # whose messages hold a block
 _FILES = "A file of the vendor's store can be read only there; send its content itself."
 _WARM_UP = (
     "Only the vendor's own API fills its cache without an answer; set max_tokens to 1 or more."
@@ -66,6 +67,11 @@ _WARM_UP = (
 def decode_request(operation: Operation, body: Json) -> ChatRequest:
     """What a client asks. Raises RequestRefused where the vendor would refuse it as malformed."""
     return _Reader(Fields(body)).request()
+
+
+def _is_own(kind: str) -> bool:
+    """Whether a block is of the vendor's own tools."""
+    return kind in _OWN_BLOCKS or kind.endswith("_tool_result")
 
 
 class _Reader:
@@ -210,7 +216,9 @@ class _Reader:
         if isinstance(told, str):
             return (Message(Role.SYSTEM, (Text(told),)),)
         blocks = self._fields.objects("system")
-        return (Message(Role.SYSTEM, tuple(self._parts(blocks))),) if blocks else ()
+        if not blocks:
+            return ()
+        return (Message(Role.SYSTEM, tuple(self._parts(blocks, Role.SYSTEM))),)
 
     def _message(self, message: Fields) -> Message:
         role = message.needed_text("role")
@@ -220,10 +228,14 @@ class _Reader:
         content = message.raw("content")
         if isinstance(content, str):
             return Message(Role(role), (Text(content),))
-        return Message(Role(role), tuple(self._parts(message.objects("content"))))
+        return Message(Role(role), tuple(self._parts(message.objects("content"), Role(role))))
 
-    def _parts(self, blocks: Iterable[Fields]) -> Iterable[Part]:
+    def _parts(self, blocks: Iterable[Fields], role: Role) -> Iterable[Part]:
         for block in blocks:
+            kind = block.needed_text("type")
+            if (speaker := _SPEAKERS.get(kind, role)) is not role:
+                told = f"`{block.path}` is a `{kind}`, which only a message of the {speaker} holds."
+                raise refused(told, block.path)
             yield from self._part(block)
 
     def _part(self, block: Fields) -> Iterable[Part]:
@@ -241,7 +253,7 @@ class _Reader:
                 yield ToolCall(id, block.needed_text("name"), arguments, cache=cache)
             case "tool_result":
                 yield self._result(block)
-            case kind if kind in _OWN_BLOCKS or kind.endswith("_tool_result"):
+            case kind if _is_own(kind):
                 yield Opaque(NAME, kind, block.value)
             case _:
                 yield from self._content(block)
@@ -261,6 +273,8 @@ class _Reader:
                 told = (block.text("title"), block.text("source"), *texts)
                 yield Text("\n".join(filter(None, told)), cache)
                 self._cited(block)
+            case kind if _is_own(kind):  # within a result, which holds only what all can read
+                self._lose(kind, Severity.SEMANTIC)
             case kind:
                 reason = f"Content of the type `{kind}` is known to the vendor's own API only."
                 self._lose(kind, Severity.FATAL, reason)

@@ -14,11 +14,9 @@ from sidecar.dialects.anthropic_messages.response import (
     decode_block,
     refusal,
     stop_of,
-    text_in,
     usage_of,
 )
 from sidecar.dialects.anthropic_messages.thinking import NAME
-from sidecar.dialects.anthropic_messages.turns import input_of
 from sidecar.neutral.events import (
     Event,
     MessageEnd,
@@ -30,16 +28,17 @@ from sidecar.neutral.events import (
     StreamFailed,
     UsageReport,
 )
-from sidecar.neutral.problem import Problem, ProblemKind
+from sidecar.neutral.problem import CUT_OFF, Problem, ProblemKind
 from sidecar.neutral.request import Refusal, Text, Thinking, ToolCall
 from sidecar.neutral.response import AnswerPart
 from sidecar.wire import json
+from sidecar.wire.arguments import as_object
 from sidecar.wire.contract import AnswerContext
 from sidecar.wire.framing import FRAME_LIMIT, frame_data
 from sidecar.wire.json import Json
+from sidecar.wire.loose import object_in, text_in
 from sidecar.wire.signature import unwrapped
 
-_CUT = Problem(ProblemKind.TRUNCATED, "ended its stream before the answer was complete")
 _HOARD = Problem(ProblemKind.PROTOCOL, f"left more than {FRAME_LIMIT} characters of a call open")
 _PER_BLOCK = 16_384  # what a block that is held back counts for, however small, in characters
 _FIELDS = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
@@ -72,6 +71,7 @@ class AnthropicDecoder:
 
     def __init__(self, ctx: AnswerContext) -> None:
         self.malformed = 0
+        self.finished = False  # the reason to stop, or the end of the message, has come
         self._ctx = ctx
         self._blocks: list[_Block] = []  # the one that is told, and those held back behind it
         self._held = 0  # characters of those
@@ -81,12 +81,6 @@ class AnthropicDecoder:
         self._ending: dict[str, object] = {}
         self._has_begun = False
         self._is_over = False
-        self._finished = False
-
-    @property
-    def finished(self) -> bool:
-        """Whether the reason to stop, or the end of the message, has come."""
-        return self._finished
 
     def read(self, frame: bytes) -> list[Event]:
         """The events that a frame completes; never raises."""
@@ -95,11 +89,8 @@ class AnthropicDecoder:
             return []
         if is_error_event(frame):
             return self._fail(decode_event(data))
-        try:
-            event = json.loads(data)
-        except json.InvalidJson:
-            event = None
-        if not isinstance(event, dict):
+        event = json.loads_object(data)
+        if event is None:
             self.malformed += 1
             return []
         if problem := disguised(event):
@@ -111,12 +102,12 @@ class AnthropicDecoder:
         """The end of the input."""
         if self._is_over:
             return []
-        return self._end() if self._finished else self._fail(_CUT)
+        return self._end() if self.finished else self._fail(CUT_OFF)
 
     def _read(self, event: Json) -> list[Event]:
         match event.get("type"):
             case "message_start":
-                return self._start(event.get("message"))
+                return self._start(object_in(event, "message"))
             case "content_block_start":
                 return self._open(event)
             case "content_block_delta":
@@ -125,9 +116,9 @@ class AnthropicDecoder:
                 return self._stop(event.get("index"))
             case "message_delta":
                 add_usage(self._usage, event.get("usage"))
-                return self._delta(event.get("delta"))
+                return self._delta(object_in(event, "delta"))
             case "message_stop":
-                self._finished = True
+                self.finished = True
                 return self._end()
             case "ping" if self._has_begun:
                 return [Ping()]
@@ -136,8 +127,7 @@ class AnthropicDecoder:
 
     # --- the message ------------------------------------------------------------------------------
 
-    def _start(self, told: object) -> list[Event]:
-        message: Json = told if isinstance(told, dict) else {}
+    def _start(self, message: Json) -> list[Event]:
         add_usage(self._usage, message.get("usage"))
         return self._begin(message)
 
@@ -150,10 +140,9 @@ class AnthropicDecoder:
         model = text_in(message, "model") or self._ctx.model
         return [MessageStart(text_in(message, "id"), model, usage)]
 
-    def _delta(self, told: object) -> list[Event]:
-        if isinstance(told, dict):
-            self._ending |= {name: told[name] for name in _ENDING if told.get(name) is not None}
-        self._finished = self._finished or bool(self._ending.get("stop_reason"))
+    def _delta(self, told: Json) -> list[Event]:
+        self._ending |= {name: told[name] for name in _ENDING if told.get(name) is not None}
+        self.finished = self.finished or bool(self._ending.get("stop_reason"))
         return []
 
     def _end(self) -> list[Event]:
@@ -178,9 +167,8 @@ class AnthropicDecoder:
     # --- its blocks -------------------------------------------------------------------------------
 
     def _open(self, event: Json) -> list[Event]:
-        told = event.get("content_block")
-        raw: Json = told if isinstance(told, dict) else {}
-        return self._begin({}) + self._take(_Block(event.get("index"), raw))
+        block = _Block(event.get("index"), object_in(event, "content_block"))
+        return self._begin({}) + self._take(block)
 
     def _take(self, block: _Block) -> list[Event]:
         events: list[Event] = []
@@ -193,8 +181,8 @@ class AnthropicDecoder:
         return events + self._hold(self._size + _PER_BLOCK)
 
     def _more(self, event: Json) -> list[Event]:
-        delta = event.get("delta")
-        if not isinstance(delta, dict):
+        delta = object_in(event, "delta")
+        if not delta:
             return []
         kind = text_in(delta, "type")
         events = self._begin({})
@@ -276,7 +264,7 @@ class AnthropicDecoder:
             case None:
                 raw = dict(block.raw)
                 if text := "".join(block.texts):
-                    raw["input"] = input_of(text)
+                    raw["input"] = as_object(text)
                 parts = decode_block(raw, self._ctx)
                 return [event for part in parts for event in (PartStart(part), PartEnd())]
             case ToolCall() if not block.says:

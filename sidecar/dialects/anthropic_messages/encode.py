@@ -1,7 +1,7 @@
 """The neutral request → a body for `/v1/messages`, fitted to the model that answers it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sidecar.dialects.anthropic_messages import turns
 from sidecar.dialects.anthropic_messages.abilities import Abilities, abilities_of
@@ -24,12 +24,8 @@ from sidecar.wire.json import Json
 # more tokens than that may take longer than the ten minutes after which the vendor's networks give
 # an answer up that does not stream; its own clients draw the line there too
 LONGEST_WHOLE = 21_333
+UNTOLD = 32_000  # tokens, asked for where nobody says how many
 LONGEST_USER = 256  # characters
-_ONE_TEXT: Json = {
-    "type": "object",
-    "properties": {"input": {"type": "string"}},
-    "required": ["input"],
-}
 _TIERS = {"auto": "auto", "priority": "auto", "default": "standard_only"}
 _CHOICES = {Choosing.AUTO: "auto", Choosing.NONE: "none", Choosing.REQUIRED: "any"}
 _COMBINED = ("anyOf", "oneOf", "allOf")  # refused at the top of a tool's schema
@@ -41,6 +37,8 @@ Body = dict[str, object]
 def encode_request(request: ChatRequest, target: Target) -> Encoded:
     """The request for a backend; never raises."""
     abilities = abilities_of(target.model)
+    if Feature.SAMPLING in target.without:
+        abilities = replace(abilities, samples=False)
     losses: Losses = []
     max_tokens = _max_tokens(request, target, abilities, losses)
     plan = planned(request, target, abilities, max_tokens)
@@ -75,10 +73,11 @@ def _lose(losses: Losses, field: str, severity: Severity = Severity.COSMETIC) ->
 
 
 def _max_tokens(request: ChatRequest, target: Target, abilities: Abilities, losses: Losses) -> int:
-    wanted = request.max_tokens or target.max_output or abilities.max_output
-    if target.max_output is not None and wanted > target.max_output:
+    most = target.max_output or abilities.max_output
+    wanted = request.max_tokens or most or UNTOLD
+    if most is not None and wanted > most:
         _lose(losses, "max_tokens")
-        return target.max_output
+        return most
     return wanted
 
 
@@ -159,7 +158,7 @@ def _tool(tool: Tool, abilities: Abilities, losses: Losses) -> Json:
     told: Body = {"name": tool.name}
     if tool.description:
         told["description"] = tool.description
-    schema = tool.schema or (_ONE_TEXT if tool.custom else {})
+    schema = tool.schema
     if tool.strict:
         closed = tightened(schema) if abilities.has_schemas else None
         if closed is not None and closed.is_whole:

@@ -7,7 +7,17 @@ from dataclasses import replace
 from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.wire import json
 from sidecar.wire.contract import Feature
-from sidecar.wire.error_words import BACKEND_FAULT, STATUS, kind_of, text_of
+from sidecar.wire.error_words import (
+    BACKEND_FAULT,
+    STATUS,
+    answered,
+    codes_in,
+    error_in,
+    kind_of,
+    refuses_sampling,
+    text_of,
+    words_in,
+)
 from sidecar.wire.framing import sse
 from sidecar.wire.json import Json
 
@@ -33,9 +43,12 @@ _CODES = {
     ProblemKind.UNKNOWN_MODEL: "model_not_found",
 }
 _TOO_LONG = "prompt is too long"  # clients shorten their history when they read this
-# "Invalid `signature` in `thinking` block", "`thinking` … blocks … cannot be modified"
+# "Invalid `signature` in `thinking` block", "`thinking` … blocks … cannot be modified",
+# "Expected `thinking` or `redacted_thinking`, but found `tool_use`"
 _SIGNATURE = re.compile(
-    r"invalid\W+signature.{0,40}thinking|thinking.{0,80}cannot be modified", re.IGNORECASE
+    r"invalid\W+signature.{0,40}thinking|thinking.{0,80}cannot be modified"
+    r"|expected\W+thinking.{0,40}but found",
+    re.IGNORECASE,
 )
 # "adaptive thinking is not supported on this model", "does not support the effort parameter"
 _NO_THINKING = re.compile(
@@ -47,14 +60,20 @@ _FEATURES = ((_SIGNATURE, Feature.SIGNED_THINKING), (_NO_THINKING, Feature.THINK
 
 def decode_error(status: int, body: bytes) -> Problem:
     """What a backend's error answer means."""
-    error = _error_object(body)
-    words = _words(error) or text_of(body)
-    told = f"answered {status}" + (f": {words}" if words else "")
-    problem = Problem(_kind_of(status, error, words), told, status=status, quotes=bool(words))
-    refused = next((feature for said, feature in _FEATURES if said.search(words)), None)
+    error = error_in(body)
+    words = words_in(error) or text_of(body)
+    kind = kind_of(status, codes_in(error), words)
+    problem = Problem(kind, answered(status, words), status=status, quotes=bool(words))
+    refused = _refused_feature(words)
     if status != 400 or refused is None:
         return problem
     return replace(problem, kind=ProblemKind.UNSUPPORTED, param=refused.value)
+
+
+def _refused_feature(words: str) -> Feature | None:
+    if refuses_sampling(words):
+        return Feature.SAMPLING
+    return next((feature for said, feature in _FEATURES if said.search(words)), None)
 
 
 def disguised(body: Json) -> Problem | None:
@@ -72,11 +91,8 @@ def is_error_event(frame: bytes) -> bool:
 
 def decode_event(data: bytes) -> Problem:
     """What an event of the type `error` in a stream means."""
-    try:
-        event = json.loads(data)
-    except json.InvalidJson:
-        event = None
-    if not isinstance(event, dict):
+    event = json.loads_object(data)
+    if event is None:
         told = f"sent an error event: {text_of(data)}"
         return Problem(ProblemKind.PROTOCOL, told, quotes=True)
     return _untold(event, "sent an error event")
@@ -86,35 +102,12 @@ def _untold(body: Json, how: str) -> Problem:
     """The problem in an error object that no status stands beside."""
     found = body.get("error")
     error = found if isinstance(found, dict) else body
-    words = _words(error) or (found[:300] if isinstance(found, str) else "")
+    words = words_in(error) or (found[:300] if isinstance(found, str) else "")
     status = _STATUS_OF.get(str(error.get("type")), 0)
-    kind = _kind_of(status or 400, error, words)
+    kind = kind_of(status or 400, codes_in(error), words)
     if kind is ProblemKind.BAD_REQUEST:
         kind = ProblemKind.PROTOCOL  # what it took and then calls bad is not the client's fault
     return Problem(kind, f"{how}: {words}", quotes=True)
-
-
-def _kind_of(status: int, error: Json, words: str) -> ProblemKind:
-    codes = {str(error.get(name)).casefold() for name in ("code", "type") if error.get(name)}
-    return kind_of(status, codes, words)
-
-
-def _error_object(body: bytes) -> Json:
-    try:
-        parsed = json.loads(body)
-    except json.InvalidJson:
-        return {}
-    if not isinstance(parsed, dict):
-        return {}
-    error = parsed.get("error")
-    return error if isinstance(error, dict) else parsed
-
-
-def _words(error: Json) -> str:
-    for name in ("message", "error", "detail"):
-        if isinstance(words := error.get(name), str):
-            return words[:300]
-    return ""
 
 
 def _fields(problem: Problem) -> tuple[int, dict[str, object]]:

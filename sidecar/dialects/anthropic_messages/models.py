@@ -6,6 +6,7 @@ from dataclasses import replace
 from sidecar.wire import rfc3339
 from sidecar.wire.contract import ModelEntry
 from sidecar.wire.json import Json
+from sidecar.wire.loose import count_in, text_in
 
 # the vendor's word first, then those of servers that speak its dialect beside another
 _CONTEXT = ("max_input_tokens", "context_length", "context_window", "max_model_len")
@@ -51,25 +52,20 @@ def decode_models(page: object) -> Sequence[ModelEntry]:
 
 def learn_model(entry: ModelEntry, told: Json) -> ModelEntry:
     """The entry with what a backend tells of the model."""
-    counts = (_count(told, name) for name in _CONTEXT)
+    counts = (count_in(told, name) for name in _CONTEXT)
     return replace(
         entry,
         created=_created(told) or entry.created,
         context=next(filter(None, counts), entry.context),
-        max_output=_count(told, "max_tokens") or entry.max_output,
+        max_output=count_in(told, "max_tokens") or entry.max_output,
         capabilities=_capabilities(told) or entry.capabilities,
     )
 
 
-def _count(told: Json, name: str) -> int | None:
-    value = told.get(name)
-    return value if isinstance(value, int) and value > 0 else None
-
-
 def _created(told: Json) -> int | None:
-    if isinstance(moment := told.get("created_at"), str):
+    if moment := text_in(told, "created_at"):
         return rfc3339.read(moment)
-    return _count(told, "created")
+    return count_in(told, "created")
 
 
 def _capabilities(told: Json) -> frozenset[str] | None:

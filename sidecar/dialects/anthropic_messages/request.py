@@ -38,11 +38,7 @@ def patch(raw: bytes, wanted: RequestPatch) -> bytes:
     found = splice.members(raw)
     edits: list[splice.Edit] = []
     if wanted.model is not None:
-        name = json.dumps(wanted.model)
-        spans = [one for one in found if one.key == "model"]
-        edits += [splice.Edit(one.start, one.end, name) for one in spans]
-        if not spans:
-            edits.append(splice.insertion(raw, b'"model":' + name))
+        edits += splice.setting(raw, found, "model", json.dumps(wanted.model))
     if strips:
         edits += _without_thoughts(raw, found, strips_all)
     return splice.apply(raw, edits) if edits else raw
@@ -52,7 +48,7 @@ def _without_thoughts(
     raw: bytes, found: Sequence[splice.Member], strips_all: bool
 ) -> list[splice.Edit]:
     edits: list[splice.Edit] = []
-    is_bare = False  # the last turn of the assistant calls tools and has lost its thinking
+    is_bare = False  # the last turn of the assistant calls tools without its thinking
     for one in found:
         if one.key != "messages":
             continue
@@ -63,7 +59,8 @@ def _without_thoughts(
             if not isinstance(told, dict) or told.get("role") != "assistant":
                 continue
             kept = _kept(told.get("content"), strips_all)
-            is_bare = kept.has_lost and kept.calls and not kept.thinks
+            # where all goes, the turn may have been bare from the start
+            is_bare = (strips_all or kept.has_lost) and kept.calls and not kept.thinks
             if kept.has_lost and not kept.blocks:
                 emptied.add(place)
             elif kept.has_lost:

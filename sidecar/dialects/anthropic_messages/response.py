@@ -4,14 +4,15 @@ from collections.abc import Iterable, Mapping
 
 from sidecar.dialects.anthropic_messages.errors import disguised
 from sidecar.dialects.anthropic_messages.thinking import NAME
-from sidecar.dialects.anthropic_messages.turns import input_of
 from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.neutral.request import Opaque, Refusal, Text, Thinking, ToolCall
 from sidecar.neutral.response import AnswerPart, ChatResponse, StopReason
 from sidecar.neutral.usage import Usage
 from sidecar.wire import json
+from sidecar.wire.arguments import as_object
 from sidecar.wire.contract import AnswerContext, Operation
 from sidecar.wire.json import Json
+from sidecar.wire.loose import count_in, objects_in, text_in
 from sidecar.wire.names import safe_id
 from sidecar.wire.signature import unwrapped, wrapped
 
@@ -83,13 +84,13 @@ def usage(body: Json) -> Usage | None:
 
 def usage_of(told: Json) -> Usage:
     """The vendor counts what was read from a cache, and written to one, beside the input."""
-    read = _count(told, "cache_read_input_tokens")
-    written = _count(told, "cache_creation_input_tokens")
+    read = count_in(told, "cache_read_input_tokens")
+    written = count_in(told, "cache_creation_input_tokens")
     return Usage(
-        input_tokens=_count(told, "input_tokens") + read + written,
-        output_tokens=_count(told, "output_tokens"),
+        input_tokens=count_in(told, "input_tokens") + read + written,
+        output_tokens=count_in(told, "output_tokens"),
         cached_input_tokens=read,
-        reasoning_output_tokens=_count(told.get("output_tokens_details"), "thinking_tokens"),
+        reasoning_output_tokens=count_in(told.get("output_tokens_details"), "thinking_tokens"),
         cache_write_input_tokens=written,
     )
 
@@ -114,21 +115,14 @@ def encode_usage(usage: Usage) -> Json:
     return told
 
 
-def _count(told: object, name: str) -> int:
-    value = told.get(name) if isinstance(told, Mapping) else None
-    return value if isinstance(value, int) and value > 0 else 0
-
-
 # --- a backend's answer ---------------------------------------------------------------------------
 
 
 def decode_response(body: Json, ctx: AnswerContext) -> ChatResponse:
     """What a model answered; `judge` has seen the body."""
-    content = body.get("content")
     parts: list[AnswerPart] = []
-    for block in content if isinstance(content, list) else ():
-        if isinstance(block, dict):
-            parts += decode_block(block, ctx)
+    for block in objects_in(body, "content"):
+        parts += decode_block(block, ctx)
     if words := refusal(body):
         parts.append(Refusal(words))
     has_called = any(isinstance(part, ToolCall) for part in parts)
@@ -177,16 +171,9 @@ def arguments_of(input: object) -> str:
     return json.dumps({} if input is None else input).decode()
 
 
-def text_in(body: Json, name: str) -> str:
-    """A member that should be a string; empty where it is none."""
-    value = body.get(name)
-    return value if isinstance(value, str) else ""
-
-
 def refusal(told: Json) -> str:
     """Why the model refused, where that is told beside the content."""
-    details = told.get("stop_details")
-    return text_in(details, "explanation") if isinstance(details, dict) else ""
+    return text_in(told.get("stop_details"), "explanation")
 
 
 def stop_of(reason: object, has_called: bool) -> StopReason:
@@ -244,7 +231,7 @@ def encode_part(part: AnswerPart, ctx: AnswerContext) -> Json | None:
             signature = wrapped(part.signature, part.signed_by, NAME)
             return {"type": "thinking", "thinking": part.text, "signature": signature}
         case ToolCall():
-            return {**call_head(part, ctx), "input": input_of(part.arguments)}
+            return {**call_head(part, ctx), "input": as_object(part.arguments)}
         case Opaque():
             return part.raw if part.dialect == NAME else None
 

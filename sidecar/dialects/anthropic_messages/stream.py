@@ -7,11 +7,12 @@ carried over as they are.
 from collections.abc import Iterable, Mapping, Sequence
 
 from sidecar.dialects.anthropic_messages.encoder import event
-from sidecar.dialects.anthropic_messages.turns import input_of
 from sidecar.wire import json
+from sidecar.wire.arguments import as_object
 from sidecar.wire.contract import RequestFacts
 from sidecar.wire.framing import frame_data
 from sidecar.wire.json import Json
+from sidecar.wire.loose import object_in
 
 _AT_THE_END = ("stop_reason", "stop_sequence", "stop_details", "container")
 _TEXTS = {"text_delta": "text", "thinking_delta": "thinking", "signature_delta": "signature"}
@@ -74,15 +75,13 @@ def fold(frames: Sequence[bytes]) -> Json:
     usage: Block = {}
     blocks: dict[int, Block] = {}
     for frame in frames:
-        told = _event(frame)
+        told = json.loads_object(frame_data(frame) or b"") or {}  # the tap has counted junk
         match told.get("type"):
             case "message_start":
-                message = told.get("message")
-                answer |= message if isinstance(message, dict) else {}
+                answer |= object_in(told, "message")
                 usage |= _told(answer.get("usage"))
             case "content_block_start":
-                block = told.get("content_block")
-                blocks[_index(told)] = dict(block) if isinstance(block, dict) else {}
+                blocks[_index(told)] = dict(object_in(told, "content_block"))
             case "content_block_delta":
                 _add(blocks.setdefault(_index(told), {}), told.get("delta"))
             case "message_delta":
@@ -92,15 +91,6 @@ def fold(frames: Sequence[bytes]) -> Json:
                 pass
     content = [_complete(blocks[index]) for index in sorted(blocks)]
     return {**answer, "content": content, "usage": usage}
-
-
-def _event(frame: bytes) -> Json:
-    data = frame_data(frame)
-    try:
-        told = json.loads(data) if data is not None else None
-    except json.InvalidJson:
-        told = None  # the tap has counted it
-    return told if isinstance(told, dict) else {}
 
 
 def _index(told: Json) -> int:
@@ -138,6 +128,6 @@ def _add(block: Block, delta: object) -> None:
 def _complete(block: Block) -> Json:
     pieces = block.pop(_OPEN, "")
     if isinstance(pieces, str) and pieces:
-        block["input"] = input_of(pieces)
+        block["input"] = as_object(pieces)
     empty = _EMPTY.get(str(block.get("type")), {})
     return {**empty, **block}

@@ -17,6 +17,7 @@ from sidecar.wire import json
 from sidecar.wire.contract import Reading, RequestFacts
 from sidecar.wire.framing import frame_data, sse
 from sidecar.wire.json import Json
+from sidecar.wire.loose import object_in, text_in
 
 _NAMED = re.compile(rb"(^|[\r\n])event:")
 _KIND = re.compile(r"[a-z_.]+")  # what may stand as the name of an event
@@ -67,11 +68,8 @@ class AnthropicTap:
         if is_error_event(frame):
             self.problem = decode_event(data)
             return Reading.FAILURE, b""
-        try:
-            told = json.loads(data)
-        except json.InvalidJson:
-            return Reading.MALFORMED, b""
-        if not isinstance(told, dict):
+        told = json.loads_object(data)
+        if told is None:
             return Reading.MALFORMED, b""
         if problem := disguised(told):
             self.problem = problem
@@ -89,20 +87,17 @@ class AnthropicTap:
     def _reading(self, told: Json) -> Reading:
         match told.get("type"):
             case "message_start":
-                message = told.get("message")
-                if isinstance(message, dict):
-                    self._count(message.get("usage"))
-                    model = message.get("model")
-                    self.model = model if isinstance(model, str) else None
+                message = object_in(told, "message")
+                self._count(message.get("usage"))
+                self.model = text_in(message, "model") or None
                 return Reading.GREETING
             case "content_block_start":
-                return _of_start(told.get("content_block"))
+                return _of_start(object_in(told, "content_block"))
             case "content_block_delta":
-                return _of_delta(told.get("delta"))
+                return _of_delta(object_in(told, "delta"))
             case "message_delta":
                 self._count(told.get("usage"))
-                delta = told.get("delta")
-                if isinstance(delta, dict) and delta.get("stop_reason"):
+                if object_in(told, "delta").get("stop_reason"):
                     self.finished = True
                     return Reading.FINISH
                 return Reading.GREETING
@@ -118,10 +113,8 @@ class AnthropicTap:
             self.usage = usage_of(self._counts)
 
 
-def _of_start(block: object) -> Reading:
+def _of_start(block: Json) -> Reading:
     """Texts begin empty; what begins with more than that says something."""
-    if not isinstance(block, dict):
-        return Reading.GREETING
     match block.get("type"):
         case "text":
             says = block.get("text")
@@ -132,9 +125,7 @@ def _of_start(block: object) -> Reading:
     return Reading.CONTENT if says else Reading.GREETING
 
 
-def _of_delta(delta: object) -> Reading:
-    if not isinstance(delta, dict):
-        return Reading.GREETING
+def _of_delta(delta: Json) -> Reading:
     says = delta.get(_SAYS.get(str(delta.get("type")), ""))
     return Reading.CONTENT if says else Reading.GREETING
 
@@ -154,13 +145,11 @@ def _lacking(kind: str, told: Json) -> Json:
     """The members of an event that must be completed, complete."""
     needed = dict(_NEEDED.get(kind, {}))
     if kind == "content_block_start":
-        block = told.get("content_block")
-        block_kind = block.get("type") if isinstance(block, dict) else None
-        needed["content_block"] = _NEEDED_IN_BLOCK.get(str(block_kind), {})
+        kind_of_block = text_in(told.get("content_block"), "type")
+        needed["content_block"] = _NEEDED_IN_BLOCK.get(kind_of_block, {})
     mended: dict[str, object] = {}
     for name, members in needed.items():
-        held = told.get(name)
-        held = held if isinstance(held, dict) else {}
+        held = object_in(told, name)
         missing = {key: value for key, value in members.items() if held.get(key) is None}
         if missing or name not in told:
             mended[name] = {**held, **missing}

@@ -88,8 +88,9 @@ def _is_hindered(request: ChatRequest, target: Target, abilities: Abilities) -> 
         return True  # a turn that is to be continued has no place for thinking
     if abilities.can_be_forced and _forces(request):
         return True
-    is_bare = Feature.SIGNED_THINKING in target.without
-    return abilities.needs_history and _calls_without_thinking(request.messages, is_bare)
+    is_bare = Feature.SIGNED_THINKING in target.without  # so the model does ask for its thinking
+    needs_history = abilities.needs_history or (is_bare and abilities.thinks is Thinks.BUDGET)
+    return needs_history and _calls_without_thinking(request.messages, is_bare)
 
 
 def _forces(request: ChatRequest) -> bool:

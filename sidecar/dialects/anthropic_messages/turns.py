@@ -28,15 +28,14 @@ from sidecar.neutral.request import (
     ToolCall,
     ToolResult,
 )
-from sidecar.neutral.turns import alternating, regrouped
-from sidecar.wire import json
+from sidecar.neutral.turns import NOTHING_SAID, alternating, prompt_first, regrouped
+from sidecar.wire.arguments import as_object
+from sidecar.wire.inline import decoded
 from sidecar.wire.json import Json
 from sidecar.wire.names import safe_id
 from sidecar.wire.picture import media_type
 from sidecar.wire.signature import is_signed_by
 
-NOTHING_SAID = "(continue)"  # a user's turn where the client sent none
-_PROMPTS = (Role.SYSTEM, Role.DEVELOPER)
 _PICTURES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 _PDF = "application/pdf"
 
@@ -59,11 +58,10 @@ def encoded(messages: Sequence[Message], *, signed: bool, continues: bool) -> Tu
     a last turn of the assistant.
     """
     writer = _Writer(signed)
-    start = next(
-        (at for at, message in enumerate(messages) if message.role not in _PROMPTS), len(messages)
-    )
-    system = [block for message in messages[:start] for block in writer.prompt(message)]
-    turns = [_as_said(message) for message in regrouped(messages[start:])]
+    folded = prompt_first(messages)
+    prompts = [message for message in folded if message.role is Role.SYSTEM]
+    system = [block for message in prompts for block in writer.prompt(message)]
+    turns = regrouped(folded[len(prompts) :])
     spoken = [turn for turn in map(writer.without_nothing, turns) if turn.parts]
     joined = [
         (turn.role, [block for part in turn.parts for block in writer.blocks(part, turn.role)])
@@ -83,18 +81,6 @@ def encoded(messages: Sequence[Message], *, signed: bool, continues: bool) -> Tu
         {"role": role.value, "content": _content(blocks)} for role, blocks in told
     ]
     return Turns(system, messages_told, tuple(writer.losses))
-
-
-def _as_said(message: Message) -> Message:
-    """A prompt in the middle of a conversation as text of the user."""
-    if message.role not in _PROMPTS:
-        return message
-    parts = tuple(
-        replace(part, text=f"<system>{part.text}</system>") if isinstance(part, Text) else part
-        for part in message.parts
-        if not isinstance(part, Text) or part.text.strip()
-    )
-    return Message(Role.USER, parts)
 
 
 def _trim(blocks: list[Block]) -> None:
@@ -131,10 +117,10 @@ class _Writer:
 
     def prompt(self, message: Message) -> Iterable[Block]:
         for part in message.parts:
-            if not isinstance(part, Text):
-                self.lose("system", Severity.FATAL, "A system prompt can only hold text.")
-            elif part.text.strip():
+            if isinstance(part, Text):
                 yield _text(part.text, part.cache)
+            else:
+                self.lose("system", Severity.FATAL, "A system prompt can only hold text.")
 
     def without_nothing(self, message: Message) -> Message:
         """The turn without what is empty or not to be shown."""
@@ -168,7 +154,7 @@ class _Writer:
                 yield _thinking(part)
             case ToolCall():
                 call = {"type": "tool_use", "id": safe_id(part.id), "name": part.name}
-                yield _marked({**call, "input": input_of(part.arguments)}, part.cache)
+                yield _marked({**call, "input": as_object(part.arguments)}, part.cache)
             case ToolResult():
                 yield self._result(part)
             case Opaque():
@@ -219,9 +205,9 @@ class _Writer:
                 return self._remote(source, "documents")
             case Inline(kind, data) if kind.casefold() == _PDF:
                 return {"type": "base64", "media_type": _PDF, "data": data}
-            case Inline(kind, data) if kind.casefold().startswith("text/"):
-                if (decoded := _decoded(data)) is not None:
-                    return {"type": "text", "media_type": "text/plain", "data": decoded}
+            case Inline(kind) if kind.casefold().startswith("text/"):
+                if (words := decoded(source)) is not None:
+                    return {"type": "text", "media_type": "text/plain", "data": words}
                 self.lose("documents", Severity.FATAL, "A document that calls itself text is none.")
                 return None
             case Inline(kind):
@@ -245,25 +231,7 @@ def _seen_type(data: str) -> str | None:
         return None
 
 
-def _decoded(data: str) -> str | None:
-    try:
-        return base64.b64decode(data).decode()
-    except ValueError:
-        return None
-
-
 def _thinking(part: Thinking) -> Block:
     if part.redacted:
         return {"type": "redacted_thinking", "data": part.signature}
     return {"type": "thinking", "thinking": part.text, "signature": part.signature}
-
-
-def input_of(arguments: str) -> Json:
-    """The object that the text of a call's arguments stands for."""
-    if not arguments.strip():
-        return {}
-    try:
-        told = json.loads(arguments)
-    except json.InvalidJson:
-        told = None
-    return told if isinstance(told, dict) else {"_raw": arguments}

@@ -52,6 +52,7 @@ DIALECT = Dialect(
         "/api/delete",
         "/api/blobs",
     ),
+    stored=(),
     backend_paths={
         Operation.CHAT: "/api/chat",
         Operation.COMPLETION: "/api/generate",

@@ -12,6 +12,7 @@ from sidecar.neutral.response import EmbeddingResponse
 from sidecar.wire.contract import AnswerContext, Encoded, Target
 from sidecar.wire.fields import Fields
 from sidecar.wire.json import Json
+from sidecar.wire.loose import text_in
 
 _NOTHING = (
     "There is no text to embed. Ollama takes that for a wish to load the model, which other "
@@ -56,12 +57,7 @@ def decode_response(body: Json) -> EmbeddingResponse:
     """The vectors of an answer, in the order of the inputs. Raises AttemptFailed."""
     told = body.get("embeddings", [body.get("embedding")])
     vectors = [_vector(one) for one in told] if isinstance(told, list) else []
-    model = body.get("model")
-    return EmbeddingResponse(
-        vectors=tuple(vectors),
-        model=model if isinstance(model, str) else "",
-        usage=usage(body),
-    )
+    return EmbeddingResponse(tuple(vectors), text_in(body, "model"), usage(body))
 
 
 def _vector(value: object) -> Sequence[float]:

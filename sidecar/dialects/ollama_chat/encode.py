@@ -131,15 +131,8 @@ def _tool(tool: Tool) -> Json:
     if tool.description is not None:
         function["description"] = tool.description
     # the server reads no other schema of arguments than one of an object with properties
-    function["parameters"] = {"type": "object", "properties": {}, **_schema(tool)}
+    function["parameters"] = {"type": "object", "properties": {}, **tool.schema}
     return {"type": "function", "function": function}
-
-
-def _schema(tool: Tool) -> Json:
-    if tool.custom and not tool.schema:
-        text = {"input": {"type": "string"}}
-        return {"type": "object", "properties": text, "required": ["input"]}
-    return tool.schema
 
 
 def _emulated(
@@ -177,7 +170,7 @@ def _lost(request: ChatRequest, tools: Sequence[Tool]) -> list[Loss]:
         "user": request.user,
         "verbosity": request.verbosity,
         "service_tier": request.service_tier not in (None, "auto", "default"),
-        "cache_control": _marks_cache(request),
+        "cache_control": request.marks_cache,
     }
     choice = request.tool_choice
     demands = choice is not None and choice.choosing in (Choosing.REQUIRED, Choosing.NAMED)
@@ -190,8 +183,3 @@ def _lost(request: ChatRequest, tools: Sequence[Tool]) -> list[Loss]:
         *(Loss(name, Severity.COSMETIC) for name, said in cosmetic.items() if said),
         *(Loss(name, Severity.SEMANTIC) for name, said in semantic.items() if said),
     ]
-
-
-def _marks_cache(request: ChatRequest) -> bool:
-    marked = [*request.tools, *(part for message in request.messages for part in message.parts)]
-    return any(getattr(one, "cache", None) is not None for one in marked)

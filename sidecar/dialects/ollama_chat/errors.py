@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.wire import json
 from sidecar.wire.contract import Feature
-from sidecar.wire.error_words import BACKEND_FAULT, STATUS, kind_of, text_of
+from sidecar.wire.error_words import BACKEND_FAULT, STATUS, answered, kind_of, text_of
 
 # the status that Ollama's server has for a request that was given up
 _CANCELLED = 499
@@ -31,10 +31,10 @@ _UNABLE = re.compile(
 
 def decode_error(status: int, body: bytes) -> Problem:
     """What a backend's error answer means."""
-    error = _error_object(body)
+    error = json.loads_object(body) or {}
     words = _words(error) or text_of(body)
-    told = f"answered {status}" + (f": {words}" if words else "")
     kind, param = _kind_of(status, error, words)
+    told = answered(status, words)
     return Problem(kind, told, status=status, param=param, quotes=bool(words))
 
 
@@ -63,14 +63,6 @@ def _kind_of(
         return ProblemKind.BACKEND_ERROR, None
     code = error.get("code")
     return kind_of(status, {code.casefold()} if isinstance(code, str) else set(), words), None
-
-
-def _error_object(body: bytes) -> Mapping[str, object]:
-    try:
-        parsed = json.loads(body)
-    except json.InvalidJson:
-        return {}
-    return parsed if isinstance(parsed, dict) else {}
 
 
 def _words(error: Mapping[str, object]) -> str:

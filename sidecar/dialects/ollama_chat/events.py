@@ -23,15 +23,14 @@ from sidecar.neutral.events import (
     StreamFailed,
     UsageReport,
 )
-from sidecar.neutral.problem import Problem, ProblemKind
+from sidecar.neutral.problem import CUT_OFF
 from sidecar.neutral.request import Text, Thinking, ToolCall
 from sidecar.neutral.response import StopReason
 from sidecar.neutral.usage import Usage
 from sidecar.wire import json
 from sidecar.wire.contract import AnswerContext
 from sidecar.wire.json import Json
-
-_CUT = Problem(ProblemKind.TRUNCATED, "ended its stream before the answer was complete")
+from sidecar.wire.loose import object_in, text_in
 
 
 class OllamaDecoder:
@@ -52,18 +51,15 @@ class OllamaDecoder:
         data = frame.strip()
         if self._has_ended or not data:
             return []
-        try:
-            chunk = json.loads(data)
-        except json.InvalidJson:
-            chunk = None
-        if not isinstance(chunk, dict):
+        chunk = json.loads_object(data)
+        if chunk is None:
             self.malformed += 1
             return []
         if problem := disguised(chunk):
             self._has_ended = True
             return [StreamFailed(problem)]
         events = self._begin(chunk)
-        said = self._say(chunk.get("message"))
+        said = self._say(object_in(chunk, "message"))
         if chunk.get("done") is True:
             return events + said + self._end(chunk)
         return events + (said or [Ping()])
@@ -72,14 +68,11 @@ class OllamaDecoder:
         if self._has_begun:
             return []
         self._has_begun = True
-        model = chunk.get("model")
-        return [MessageStart(model=model if isinstance(model, str) else "")]
+        return [MessageStart(model=text_in(chunk, "model"))]
 
-    def _say(self, message: object) -> list[Event]:
-        if not isinstance(message, dict):
-            return []
-        events = self._text(Thinking, message.get("thinking"))
-        events += self._text(Text, message.get("content"))
+    def _say(self, message: Json) -> list[Event]:
+        events = self._text(Thinking, text_in(message, "thinking"))
+        events += self._text(Text, text_in(message, "content"))
         for call in self._calls.read(message):
             events += self._close_part()
             events.append(PartStart(ToolCall(call.id, call.name, "")))
@@ -88,8 +81,8 @@ class OllamaDecoder:
             events.append(PartEnd())
         return events
 
-    def _text(self, kind: type[Text | Thinking], text: object) -> list[Event]:
-        if not isinstance(text, str) or not text:
+    def _text(self, kind: type[Text | Thinking], text: str) -> list[Event]:
+        if not text:
             return []
         if self._open is kind:
             return [PartDelta(text)]
@@ -115,7 +108,7 @@ class OllamaDecoder:
         if self._has_ended:
             return []
         self._has_ended = True
-        return [StreamFailed(_CUT)]
+        return [StreamFailed(CUT_OFF)]
 
 
 class OllamaEncoder:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from sidecar.wire import rfc3339
 from sidecar.wire.contract import ModelEntry
 from sidecar.wire.json import Json
+from sidecar.wire.loose import count_in, object_in, text_in
 
 RUNNING = "Ollama is running"  # what `GET /` answers, by which clients know the server
 # Clients refuse servers that are older than what they need: VS Code before 0.6.4, others before
@@ -46,9 +47,11 @@ def encode_greeting(entries: Sequence[ModelEntry]) -> str:
 
 
 def _tag(entry: ModelEntry) -> Json:
+    # clients ask for a name without a tag as NAME:latest, and look that up in this list
+    name = entry.id if ":" in entry.id else f"{entry.id}:latest"
     return {
-        "name": entry.id,
-        "model": entry.id,
+        "name": name,
+        "model": name,
         "modified_at": rfc3339.written(entry.created),
         "size": entry.size,
         # Ollama's own command line shows the first 12 letters and breaks where there are fewer
@@ -112,10 +115,10 @@ def decode_models(body: object) -> Sequence[ModelEntry]:
 
 def _entry(told: Json) -> ModelEntry:
     entry = ModelEntry(
-        id=_text(told, "model") or _text(told, "name"),
-        created=rfc3339.read(_text(told, "modified_at")) or 0,
-        size=_count(told, "size") or 0,
-        digest=_text(told, "digest"),
+        id=text_in(told, "model") or text_in(told, "name"),
+        created=rfc3339.read(text_in(told, "modified_at")) or 0,
+        size=count_in(told, "size"),
+        digest=text_in(told, "digest"),
     )
     return _described(entry, told)
 
@@ -126,35 +129,23 @@ def learn_model(entry: ModelEntry, body: Json) -> ModelEntry:
     A window that the model is set to counts for more than the one it was trained with.
     """
     entry = _described(entry, body)
-    info = body.get("model_info")
-    info = info if isinstance(info, dict) else {}
-    family = _text(info, "general.architecture")
-    set_to = _WINDOW.search(_text(body, "parameters"))
-    context = int(set_to[1]) if set_to else _count(info, f"{family}.context_length")
+    info = object_in(body, "model_info")
+    family = text_in(info, "general.architecture")
+    set_to = _WINDOW.search(text_in(body, "parameters"))
+    context = int(set_to[1]) if set_to else count_in(info, f"{family}.context_length")
     return replace(entry, context=context or entry.context, family=entry.family or family)
 
 
 def _described(entry: ModelEntry, told: Json) -> ModelEntry:
-    details = told.get("details")
-    details = details if isinstance(details, dict) else {}
+    details = object_in(told, "details")
     able = told.get("capabilities")
     if isinstance(able, list):
         known = frozenset(one for one in able if isinstance(one, str))
         entry = replace(entry, capabilities=known)
     return replace(
         entry,
-        context=_count(details, "context_length") or entry.context,
-        family=_text(details, "family") or entry.family,
-        parameters=_text(details, "parameter_size") or entry.parameters,
-        quantization=_text(details, "quantization_level") or entry.quantization,
+        context=count_in(details, "context_length") or entry.context,
+        family=text_in(details, "family") or entry.family,
+        parameters=text_in(details, "parameter_size") or entry.parameters,
+        quantization=text_in(details, "quantization_level") or entry.quantization,
     )
-
-
-def _text(told: Json, name: str) -> str:
-    value = told.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def _count(told: Json, name: str) -> int | None:
-    value = told.get(name)
-    return value if isinstance(value, int) and value > 0 else None

@@ -1,9 +1,15 @@
 """Reading a request far enough to route it, and splicing what must change."""
 
-from sidecar.neutral.problem import Problem, ProblemKind, RequestRefused
 from sidecar.wire import json, splice
 from sidecar.wire.contract import Feature, Operation, RequestFacts, RequestLimits, RequestPatch
-from sidecar.wire.facts import check_body, check_messages, check_model, check_stream, size_of
+from sidecar.wire.facts import (
+    check_body,
+    check_messages,
+    check_model,
+    check_stream,
+    size_of,
+    too_large,
+)
 from sidecar.wire.json import Json
 
 
@@ -32,30 +38,20 @@ def facts(operation: Operation, body: object, limits: RequestLimits) -> RequestF
 
 def _check_prompt(body: Json, limits: RequestLimits) -> None:
     if size_of([body.get("system"), body.get("prompt")]) > limits.content:
-        raise RequestRefused(
-            Problem(
-                ProblemKind.TOO_LARGE,
-                f"`prompt` and `system` are larger than {limits.content} bytes. Shorten the text.",
-                code="content_too_large",
-                param="prompt",
-            )
-        )
+        told = f"`prompt` and `system` are larger than {limits.content} bytes. Shorten the text."
+        raise too_large(told, "prompt")
 
 
 def patch(raw: bytes, wanted: RequestPatch) -> bytes:
     """The request with another model name, or without the wish to think; every other byte as it
     was."""
+    if wanted.model is None and Feature.THINKING not in wanted.without:
+        return raw
+    found = splice.members(raw)
     edits: list[splice.Edit] = []
     if wanted.model is not None:
-        edits += _renaming(raw, json.dumps(wanted.model))
+        edits += splice.setting(raw, found, "model", json.dumps(wanted.model))
     if Feature.THINKING in wanted.without:
         # null is the same as nothing said, and needs no comma moved
-        found = splice.members(raw)
         edits += [splice.Edit(one.start, one.end, b"null") for one in found if one.key == "think"]
-    return splice.apply(raw, edits) if edits else raw
-
-
-def _renaming(raw: bytes, name: bytes) -> list[splice.Edit]:
-    named = [one for one in splice.members(raw) if one.key == "model"]
-    edits = [splice.Edit(one.start, one.end, name) for one in named]
-    return edits or [splice.insertion(raw, b'"model":' + name)]
+    return splice.apply(raw, edits)

@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 
 from sidecar.dialects.ollama_chat.errors import disguised
-from sidecar.dialects.ollama_chat.turns import as_object
 from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.neutral.request import Opaque, Refusal, Text, Thinking, ToolCall
 from sidecar.neutral.response import AnswerPart, ChatResponse, StopReason
 from sidecar.neutral.usage import Usage
 from sidecar.wire import json, rfc3339
+from sidecar.wire.arguments import as_object
 from sidecar.wire.contract import AnswerContext, Operation
 from sidecar.wire.json import Json
+from sidecar.wire.loose import count_in, object_in, objects_in, text_in
 
 _STOPS = {
     "length": StopReason.MAX_TOKENS,
@@ -48,9 +49,8 @@ def usage(body: Json) -> Usage | None:
 
     A count of nought is left out, as of a prompt that was all in the cache.
     """
-    if not any(_count(body, name) for name in ("prompt_eval_count", "eval_count")):
-        return None
-    return Usage(_count(body, "prompt_eval_count"), _count(body, "eval_count"))
+    read, written = count_in(body, "prompt_eval_count"), count_in(body, "eval_count")
+    return Usage(read, written) if read or written else None
 
 
 def usage_or_estimate(body: Json, ctx: AnswerContext) -> Usage | None:
@@ -61,31 +61,24 @@ def usage_or_estimate(body: Json, ctx: AnswerContext) -> Usage | None:
     return Usage(ctx.estimate, told.output_tokens, is_estimated=True)
 
 
-def _count(told: Json, name: str) -> int:
-    value = told.get(name)
-    return value if isinstance(value, int) and value > 0 else 0
-
-
 # --- decoding -------------------------------------------------------------------------------------
 
 
 def decode_response(body: Json, ctx: AnswerContext) -> ChatResponse:
     """A whole answer of /api/chat that `judge` has found good."""
-    message = body.get("message")
-    said = message if isinstance(message, dict) else {}
+    said = object_in(body, "message")
     parts: list[AnswerPart] = []
-    if isinstance(thinking := said.get("thinking"), str) and thinking:
+    if thinking := text_in(said, "thinking"):
         parts.append(Thinking(thinking))
-    if isinstance(content := said.get("content"), str) and content:
+    if content := text_in(said, "content"):
         parts.append(Text(content))
     calls = Calls(ctx)
     parts += calls.read(said)
-    model = body.get("model")
     return ChatResponse(
         parts=tuple(parts),
         stop=stop_of(body, calls_tools=calls.made),
         usage=usage_or_estimate(body, ctx),
-        model=model if isinstance(model, str) else "",
+        model=text_in(body, "model"),
     )
 
 
@@ -93,8 +86,7 @@ def stop_of(body: Json, *, calls_tools: bool) -> StopReason:
     """Why the model stopped; of calls of tools the backend says only `stop`."""
     if calls_tools:
         return StopReason.TOOL_CALLS
-    reason = body.get("done_reason")
-    return _STOPS.get(reason, StopReason.END) if isinstance(reason, str) else StopReason.END
+    return _STOPS.get(text_in(body, "done_reason"), StopReason.END)
 
 
 _REMEMBERED = 64  # calls that are recognised when they come again
@@ -112,22 +104,19 @@ class Calls:
 
     def read(self, message: Json) -> list[ToolCall]:
         """The new calls of a message."""
-        told = message.get("tool_calls")
-        found = map(self._read, told if isinstance(told, list) else ())
+        found = map(self._read, objects_in(message, "tool_calls"))
         return [call for call in found if call is not None]
 
-    def _read(self, told: object) -> ToolCall | None:
-        function = told.get("function") if isinstance(told, dict) else None
-        if not isinstance(told, dict) or not isinstance(function, dict):
-            return None
-        name, id = function.get("name"), told.get("id")
-        if not isinstance(name, str) or not name:
+    def _read(self, told: Json) -> ToolCall | None:
+        function = object_in(told, "function")
+        name, id = text_in(function, "name"), text_in(told, "id")
+        if not name:
             return None
         arguments = _arguments(function.get("arguments"))
-        if isinstance(id, str) and self._told.get(id) == (name, arguments):
+        if self._told.get(id) == (name, arguments):
             return None  # some servers repeat a call in their last line
         self.made = True
-        if not isinstance(id, str) or not id or id in self._told:
+        if not id or id in self._told:
             return ToolCall(f"call_{self._ctx.new_id()}", name, arguments)
         self._remember(id, name, arguments)
         return ToolCall(id, name, arguments)

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 
 from sidecar.dialects.ollama_chat.errors import disguised, fail_stream
 from sidecar.dialects.ollama_chat.response import usage
-from sidecar.dialects.ollama_chat.turns import as_object
 from sidecar.neutral.problem import Problem
 from sidecar.neutral.usage import Usage
 from sidecar.wire import json
+from sidecar.wire.arguments import as_object
 from sidecar.wire.contract import Operation, Reading, RequestFacts
 from sidecar.wire.json import Json
+from sidecar.wire.loose import text_in
 
 _TEXTS = ("content", "thinking", "response")  # come in pieces, as do lists
 _SAYS = ("content", "thinking", "response", "tool_calls", "images", "image")
@@ -43,7 +44,7 @@ class OllamaTap:
         data = frame.strip()
         if self.finished or not data:
             return Reading.COMMENT, b""
-        parsed = _parsed(data)
+        parsed = json.loads_object(data)
         if parsed is None:
             return Reading.MALFORMED, b""
         if problem := disguised(parsed):
@@ -55,8 +56,7 @@ class OllamaTap:
 
     def _reading(self, parsed: Json) -> Reading:
         self.usage = usage(parsed) or self.usage
-        if self.model is None and isinstance(model := parsed.get("model"), str):
-            self.model = model
+        self.model = self.model or text_in(parsed, "model") or None
         if parsed.get("done") is True:
             self.finished = True
             return Reading.FINISH
@@ -69,14 +69,6 @@ class OllamaTap:
     def fail(self, problem: Problem) -> bytes:
         """The line that ends a stream honestly."""
         return fail_stream(problem)
-
-
-def _parsed(data: bytes) -> dict[str, object] | None:
-    try:
-        parsed = json.loads(data)
-    except json.InvalidJson:
-        return None
-    return parsed if isinstance(parsed, dict) else None
 
 
 def _says(parsed: Json) -> bool:
@@ -130,7 +122,7 @@ def fold(frames: Sequence[bytes]) -> Json:
     """The whole answer that the lines of a finished stream add up to."""
     answer: dict[str, object] = {}
     for frame in frames:
-        chunk = _parsed(frame)
+        chunk = json.loads_object(frame)
         if chunk is None:
             continue  # the tap has counted it
         if "message" in chunk:

@@ -1,7 +1,5 @@
 """The turns of a neutral conversation as messages of /api/chat."""
 
-import base64
-import binascii
 from collections.abc import Iterable, Sequence
 
 from sidecar.neutral.request import (
@@ -21,8 +19,9 @@ from sidecar.neutral.request import (
     ToolCall,
     ToolResult,
 )
-from sidecar.neutral.turns import regrouped
-from sidecar.wire import json
+from sidecar.neutral.turns import NOTHING_SAID, prompt_first, regrouped
+from sidecar.wire.arguments import as_object
+from sidecar.wire.inline import decoded
 from sidecar.wire.json import Json
 
 _REMOTE_IMAGE = (
@@ -44,20 +43,25 @@ def encode_turns(
 ) -> Sequence[Json]:
     """The messages; what cannot be among them goes to `losses`.
 
-    `asks` are put at the end of the first system prompt: templates may know only one, in front.
+    A turn of which nothing is left is left out. `asks` are put at the end of the system prompt.
     """
     told: list[dict[str, object]] = []
+    written: list[dict[str, object]] = []
     names: dict[str, str] = {}  # id of a call → its tool
-    for message in regrouped(messages):
+    for message in regrouped(prompt_first(messages)):
         calls = [part for part in message.parts if isinstance(part, ToolCall)]
         names |= {call.id: call.name for call in calls}
         match message.role:
             case Role.SYSTEM | Role.DEVELOPER:
-                told.append(_message("system", message.parts, losses))
+                prompt = "\n\n".join(_text([part], losses) for part in message.parts)
+                written = [{"role": "system", "content": prompt}]
             case Role.ASSISTANT:
-                told.append(_assistant(message.parts, calls, losses))
+                written = _assistant(message.parts, calls, losses)
             case Role.USER:
-                told += _user(message.parts, names, losses)
+                written = _user(message.parts, names, losses)
+        told += written
+    if messages and not written and (not told or told[-1]["role"] not in ("user", "tool")):
+        told.append({"role": "user", "content": NOTHING_SAID})
     if asks and told:
         _ask("\n\n".join(asks), told)
     return told
@@ -80,8 +84,10 @@ def _user(
     shown = _images((part for result in results for part in result.content), losses)
     if shown:
         told.append({"role": "user", "content": _IMAGES_ABOVE, "images": shown})
-    if said or not results:
-        told.append(_message("user", said, losses))
+    message = _message("user", said, losses)
+    is_said = message["content"] or "images" in message
+    if is_said or not parts or any(isinstance(part, Text) for part in said):
+        told.append(message)
     return told
 
 
@@ -99,7 +105,7 @@ def _result(result: ToolResult, names: dict[str, str], losses: list[Loss]) -> di
 
 def _assistant(
     parts: Sequence[Part], calls: Sequence[ToolCall], losses: list[Loss]
-) -> dict[str, object]:
+) -> list[dict[str, object]]:
     told = _message("assistant", parts, losses)
     thoughts = [part for part in parts if isinstance(part, Thinking)]
     if thinking := "".join(part.text for part in thoughts):
@@ -111,18 +117,7 @@ def _assistant(
             {"id": call.id, "function": {"name": call.name, "arguments": as_object(call.arguments)}}
             for call in calls
         ]
-    return told
-
-
-def as_object(arguments: str) -> Json:
-    """The arguments of a call; what a model got wrong stays readable."""
-    if not arguments.strip():
-        return {}
-    try:
-        told = json.loads(arguments)
-    except json.InvalidJson:
-        return {"_raw": arguments}
-    return told if isinstance(told, dict) else {"_raw": arguments}
+    return [told] if told["content"] or told.keys() > {"role", "content"} else []
 
 
 def _message(role: str, parts: Sequence[Part], losses: list[Loss]) -> dict[str, object]:
@@ -162,22 +157,12 @@ def _text(parts: Iterable[Part], losses: list[Loss]) -> str:
 
 
 def _document(document: Document, losses: list[Loss]) -> list[str]:
-    if isinstance(document.source, Remote):
+    source = document.source
+    if isinstance(source, Remote):
         losses.append(Loss("documents", Severity.FATAL, _REMOTE_DOCUMENT))
         return []
-    text = _as_text(document.source)
+    text = source if isinstance(source, str) else decoded(source)
     if text is None:
         losses.append(Loss("documents", Severity.FATAL, _BINARY_DOCUMENT))
         return []
     return [f"{document.name}:\n{text}" if document.name else text]
-
-
-def _as_text(source: Inline | str) -> str | None:
-    if isinstance(source, str):
-        return source
-    if not source.media_type.startswith("text/"):
-        return None
-    try:
-        return base64.b64decode(source.data).decode()
-    except (binascii.Error, ValueError):
-        return None

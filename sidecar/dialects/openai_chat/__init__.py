@@ -9,6 +9,7 @@ from sidecar.dialects.openai_chat import (
     encoder,
     errors,
     models,
+    reasoning,
     request,
     response,
     stream,
@@ -18,7 +19,7 @@ from sidecar.wire.contract import Dialect, Operation
 from sidecar.wire.framing import SSE
 
 DIALECT = Dialect(
-    name="openai",
+    name=reasoning.NAME,
     marker=None,
     territory=("/v1/",),
     endpoints={
@@ -29,6 +30,7 @@ DIALECT = Dialect(
     listings={"/v1/models": models.encode_models},
     model_path="/v1/models/",
     managing=(),
+    stored=("/v1/chat/completions/",),
     backend_paths={
         Operation.CHAT: "/chat/completions",
         Operation.COMPLETION: "/completions",

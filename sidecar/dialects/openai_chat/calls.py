@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from sidecar.wire import json
 from sidecar.wire.json import Json
+from sidecar.wire.loose import object_in, text_in
 
 CALL_LIMIT = 512  # calls of one answer; later pieces pass as they are
 _COMPARED = 64 * 1024  # characters of arguments that are kept to see a repetition
@@ -117,9 +118,8 @@ class Calls:
     def mended(self, item: Json) -> Json:
         """One entry of `tool_calls` as OpenAI would send it; the very object where it is right."""
         kind = "custom" if isinstance(item.get("custom"), dict) else "function"
-        held = item.get(kind)
-        function = held if isinstance(held, dict) else {}
-        id, name = _text(item.get("id")), _text(function.get("name"))
+        function = object_in(item, kind)
+        id, name = text_in(item, "id"), text_in(function, "name")
         piece = _piece(function.get("arguments"))
         told = item.get("index")
         index = told if type(told) is int and 0 <= told < CALL_LIMIT else None
@@ -178,10 +178,6 @@ def _function(function: Json, call: Call, piece: str, is_again: bool) -> Json:
     if function.get("arguments") is not None:
         better["arguments"] = call.arguments.add(piece, is_again)
     return better
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def _piece(arguments: object) -> str:

@@ -1,8 +1,6 @@
 """The messages of a request → neutral messages."""
 
-import base64
 from collections.abc import Sequence
-from urllib.parse import unquote_to_bytes
 
 from sidecar.dialects.openai_chat.reasoning import thinking_of
 from sidecar.neutral.request import (
@@ -21,7 +19,9 @@ from sidecar.neutral.request import (
     ToolResult,
 )
 from sidecar.wire import json
+from sidecar.wire.arguments import of_free_text
 from sidecar.wire.fields import Fields, refused
+from sidecar.wire.inline import decoded, from_data_uri
 
 _ROLES = {
     "system": Role.SYSTEM,
@@ -121,7 +121,7 @@ class Messages:
                 fields.place("image_url"),
             )
         url, cache = told.needed_text("url"), fields.mapping("cache_control")
-        source = Remote(url) if _is_web(url) else _inline(url)
+        source = Remote(url) if _is_web(url) else from_data_uri(url)
         if source is None:
             raise refused(
                 f"`{told.place('url')}` is neither an http address nor a data URI.",
@@ -143,8 +143,8 @@ class Messages:
         name = told.text("filename")
         if _is_web(data):
             return Document(Remote(data), name, cache)
-        source = _inline(data) or Inline("application/pdf", data)
-        if source.media_type.startswith("text/") and (text := _decoded(source)) is not None:
+        source = from_data_uri(data) or Inline("application/pdf", data)
+        if (text := decoded(source)) is not None:
             return Document(text, name, cache)
         return Document(source, name, cache)
 
@@ -175,7 +175,7 @@ def _call(fields: Fields) -> ToolCall:
     id = fields.needed_text("id")
     custom = fields.object("custom")
     if custom is not None:
-        arguments = json.dumps({"input": custom.text("input") or ""}).decode()
+        arguments = of_free_text(custom.text("input") or "")
         return ToolCall(id, custom.needed_text("name"), arguments, custom=True)
     function = fields.object("function")
     if function is None:
@@ -200,24 +200,3 @@ def _is_results(message: Message) -> bool:
 
 def _is_web(url: str) -> bool:
     return url[:8].casefold().startswith(("http://", "https://"))
-
-
-def _inline(uri: str) -> Inline | None:
-    """The bytes in a data URI (RFC 2397); None where it is none."""
-    if uri[:5].casefold() != "data:":
-        return None
-    kind, comma, data = uri[5:].partition(",")
-    if not comma:
-        return None
-    media_type, *parameters = kind.split(";")
-    if "base64" not in parameters:
-        raw = unquote_to_bytes(data.encode("utf-8", "surrogatepass"))
-        data = base64.b64encode(raw).decode()
-    return Inline(media_type or "text/plain", data)
-
-
-def _decoded(source: Inline) -> str | None:
-    try:
-        return base64.b64decode(source.data).decode()
-    except ValueError:  # no base64, or no text
-        return None

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from sidecar.dialects.openai_chat.decode_message import Messages
+from sidecar.dialects.openai_chat.reasoning import NAME
 from sidecar.neutral.request import (
     ChatRequest,
     Choosing,
@@ -19,11 +20,10 @@ from sidecar.neutral.request import (
     Tool,
     ToolChoice,
 )
+from sidecar.wire.arguments import FREE_TEXT
 from sidecar.wire.contract import Operation
 from sidecar.wire.fields import Fields, refused
 from sidecar.wire.json import Json
-
-FREE_TEXT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
 
 _DEFAULTS = {"n": 1, "best_of": 1, "top_logprobs": 0, "modalities": ["text"], "store": True}
 _COSMETIC = (
@@ -35,7 +35,6 @@ _FATAL = {
     "echo": "No backend of another dialect can echo the prompt; leave `echo` out.",
     "modalities": "No backend of another dialect can answer in audio; ask for text alone.",
 }
-_EFFORTS = frozenset(one.value for one in Effort)
 _ONE_PROMPT = "Only one prompt, as text, can be carried over; send each prompt in its own request."
 _NO_TOKENS = "An answer of no tokens cannot be asked for; ask for at least one."
 
@@ -144,7 +143,7 @@ def _reasoning(fields: Fields, losses: list[Loss]) -> Reasoning | None:
         told = told or more.text("effort")
     if told is None:
         return None if more is None else Reasoning(summary=summary)
-    if told not in _EFFORTS:
+    if told not in tuple(Effort):
         losses.append(Loss("reasoning_effort", Severity.COSMETIC))
         return None
     return Reasoning(effort=Effort(told), summary=summary)
@@ -201,7 +200,7 @@ def _tool(fields: Fields, losses: list[Loss]) -> Tool | Opaque:
             custom=True,
             cache=cache,
         )
-    return Opaque("openai", kind, fields.value)
+    return Opaque(NAME, kind, fields.value)
 
 
 def _function(fields: Fields, cache: Json | None) -> Tool:

@@ -12,7 +12,7 @@ from sidecar.dialects.openai_chat.errors import decode_event, disguised, is_erro
 from sidecar.dialects.openai_chat.mend import Mender, place_of
 from sidecar.dialects.openai_chat.reasoning import spoken, told_blocks, told_text
 from sidecar.dialects.openai_chat.response import INTERRUPTED, later, stop_of, usage
-from sidecar.dialects.openai_chat.tap import DONE, parsed
+from sidecar.dialects.openai_chat.tap import DONE
 from sidecar.neutral.events import (
     Event,
     MessageEnd,
@@ -24,18 +24,19 @@ from sidecar.neutral.events import (
     StreamFailed,
     UsageReport,
 )
-from sidecar.neutral.problem import Problem, ProblemKind
+from sidecar.neutral.problem import CUT_OFF, Problem, ProblemKind
 from sidecar.neutral.request import Refusal, Text, Thinking, ToolCall
 from sidecar.neutral.response import AnswerPart
 from sidecar.neutral.usage import Usage
+from sidecar.wire import json
 from sidecar.wire.contract import AnswerContext
 from sidecar.wire.framing import frame_data
 from sidecar.wire.json import Json
+from sidecar.wire.loose import text_in
 
 WAITING_LIMIT = 16 * 1024 * 1024  # characters of parts that wait for their turn
 _PART_COST = 64  # what a waiting part counts beside its characters
 
-_CUT = Problem(ProblemKind.TRUNCATED, "ended its stream before the answer was complete")
 _TOO_MUCH = Problem(ProblemKind.PROTOCOL, "interleaved more parts than can be put in order")
 _NAMELESS = Problem(ProblemKind.PROTOCOL, "called a tool without naming it")
 
@@ -92,7 +93,7 @@ class OpenAiDecoder:
             return self._failed(decode_event(data))
         if data.strip() == DONE:
             return self.close()
-        chunk = parsed(data)
+        chunk = json.loads_object(data)
         if chunk is None:
             self.malformed += 1
             return []
@@ -108,7 +109,7 @@ class OpenAiDecoder:
         if self._is_over:
             return []
         if self._ending is None:
-            return self._failed(_CUT)
+            return self._failed(CUT_OFF)
         problem = self._flush()
         if problem is not None:
             return self._failed(problem)
@@ -136,8 +137,8 @@ class OpenAiDecoder:
 
     def _chunk(self, chunk: Json) -> Problem | None:
         self._usage = later(self._usage, usage(chunk))
-        self._id = self._id or _text(chunk.get("id"))
-        self._model = self._model or _text(chunk.get("model"))
+        self._id = self._id or text_in(chunk, "id")
+        self._model = self._model or text_in(chunk, "model")
         choices = chunk["choices"]
         for choice in choices if isinstance(choices, list) else ():
             if place_of(choice) == 0 and (problem := self._choice(choice)):
@@ -150,15 +151,15 @@ class OpenAiDecoder:
             return Problem(ProblemKind.BACKEND_ERROR, f"ended its stream with {reason!r}")
         if isinstance(delta, dict):
             self._think(delta)
-            for part in spoken(delta.get("content")):
+            for part in spoken(delta):
                 self._say(replace(part, text=""), part.text)
-            refusal = _text(delta.get("refusal"))
+            refusal = text_in(delta, "refusal")
             self._refuses = self._refuses or bool(refusal)
             self._say(Refusal(""), refusal)
             if problem := self._call(delta):
                 return problem
         else:
-            self._say(Text(""), _text(choice.get("text")))
+            self._say(Text(""), text_in(choice, "text"))
         if reason:
             self._ending = choice
             return self._flush()
@@ -198,9 +199,7 @@ class OpenAiDecoder:
             part = self._calls.get(place)
             if part is None:
                 part = self._calls[place] = self._append(_Part(ToolCall("", "", ""), call))
-            function = item.get("function")
-            piece = function.get("arguments") if isinstance(function, dict) else None
-            self._add(part, _text(piece))
+            self._add(part, text_in(item.get("function"), "arguments"))
         return None
 
     # --- putting parts in order -------------------------------------------------------------------
@@ -289,7 +288,3 @@ def _goes_on(last: _Part, part: AnswerPart) -> bool:
 def _can_open(part: _Part) -> bool:
     """Whether its start can be told: a call may still wait for its id or name."""
     return part.call is None or bool(part.call.name and (part.call.id or part.held))
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""

@@ -12,6 +12,7 @@ from sidecar.neutral.response import EmbeddingResponse
 from sidecar.wire.contract import AnswerContext, Embeddings, Encoded, Target
 from sidecar.wire.fields import Fields, refused
 from sidecar.wire.json import Json
+from sidecar.wire.loose import text_in
 
 _LARGEST = 3.4028234663852886e38  # of a 32-bit float
 _TOKENS = "A backend of another dialect takes texts, not tokens; send `input` as text."
@@ -50,7 +51,8 @@ def decode_request(body: Json) -> EmbeddingRequest:
 def encode_request(request: EmbeddingRequest, target: Target) -> Encoded:
     """The request for a backend; numbers are asked for, which every vendor answers."""
     body: dict[str, object] = {} if target.model is None else {"model": target.model}
-    body["input"] = request.inputs[0] if request.single else list(request.inputs)
+    is_one = request.single and len(request.inputs) == 1
+    body["input"] = request.inputs[0] if is_one else list(request.inputs)
     if request.dimensions is not None:
         body["dimensions"] = request.dimensions
     return Encoded(body)
@@ -58,13 +60,13 @@ def encode_request(request: EmbeddingRequest, target: Target) -> Encoded:
 
 def decode_response(body: Json) -> EmbeddingResponse:
     """The vectors of a backend in the order of the inputs. Raises AttemptFailed."""
-    data, model = body.get("data"), body.get("model")
+    data = body.get("data")
     entries = [one for one in data if isinstance(one, dict)] if isinstance(data, list) else []
     if all(type(one.get("index")) is int for one in entries):
         entries.sort(key=lambda one: one["index"])
     return EmbeddingResponse(
         vectors=tuple(_vector(one.get("embedding")) for one in entries),
-        model=model if isinstance(model, str) else "",
+        model=text_in(body, "model"),
         usage=usage(body),
     )
 

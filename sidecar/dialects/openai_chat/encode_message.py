@@ -1,9 +1,8 @@
 """Neutral messages → the messages of a request for a backend."""
 
-import base64
 from collections.abc import Iterable, Sequence
 
-from sidecar.dialects.openai_chat.reasoning import DIALECT, details
+from sidecar.dialects.openai_chat.reasoning import NAME, details
 from sidecar.neutral.request import (
     Document,
     Image,
@@ -21,14 +20,21 @@ from sidecar.neutral.request import (
     ToolCall,
     ToolResult,
 )
-from sidecar.neutral.turns import regrouped
+from sidecar.neutral.turns import NOTHING_SAID, prompt_first, regrouped
 from sidecar.wire.contract import Feature, Target
+from sidecar.wire.inline import address, decoded
 from sidecar.wire.json import Json
 from sidecar.wire.signature import is_signed_by
 
 _PDF = "application/pdf"
 _REMOTE = "This backend reads no document by its address; send the document itself, in base64."
 _UNREADABLE = "This backend reads documents as PDF or text; convert the one of the type {kind!r}."
+# what Gemini documents for calls whose signature is not known
+_NO_PROOF: Json = {
+    "extra_content": {"google": {"thought_signature": "skip_thought_signature_validator"}}
+}
+# DeepSeek refuses calls of the past without this field, and takes it empty where none was thought
+_WANTED = "reasoning_content"
 _SHOWN = "[shown in the next message]"  # stands in a tool's result for what only a user can show
 
 
@@ -37,31 +43,43 @@ class Messages:
 
     def __init__(self, target: Target) -> None:
         self.losses: dict[str, Loss] = {}
-        self._reasoning = target.traits.reasoning
-        self._signs = Feature.SIGNED_THINKING not in target.without
+        self._traits = target.traits
+        self._gives_back = Feature.SIGNED_THINKING not in target.without
 
     def write(self, messages: Sequence[Message]) -> list[Json]:
-        """All messages, with the results of tools right behind their calls."""
+        """All messages, with the results of tools right behind their calls.
+
+        A turn of which nothing is left is left out.
+        """
         told: list[Json] = []
-        for message in regrouped(messages):
-            match message.role:
-                case Role.SYSTEM | Role.DEVELOPER:
-                    told.append({"role": "system", "content": self._system(message.parts)})
-                case Role.USER:
-                    told += self._user(message.parts)
-                case Role.ASSISTANT:
-                    told.append(self._assistant(message.parts))
-        if told and told[-1]["role"] == "assistant":
+        written: list[Json] = []
+        for message in regrouped(messages if self._traits.late_system else prompt_first(messages)):
+            written = self._turn(message)
+            told += written
+        last = told[-1]["role"] if told else None
+        if messages and not written and last not in ("user", "tool"):
+            told.append({"role": "user", "content": NOTHING_SAID})
+        elif last == "assistant":
             self.lose("prefill", Severity.SEMANTIC)
         return told
+
+    def _turn(self, message: Message) -> list[Json]:
+        match message.role:
+            case Role.SYSTEM | Role.DEVELOPER:
+                return self._system(message.parts)
+            case Role.USER:
+                return self._user(message.parts)
+            case Role.ASSISTANT:
+                return self._assistant(message.parts)
 
     def lose(self, field: str, severity: Severity, reason: str = "") -> None:
         """Note what cannot be carried, once."""
         self.losses.setdefault(field, Loss(field, severity, reason))
 
-    def _system(self, parts: Iterable[Part]) -> str:
+    def _system(self, parts: Iterable[Part]) -> list[Json]:
         written = [self._content(part) for part in parts]
-        return "\n".join(str(one["text"]) for one in written if one and one.get("type") == "text")
+        texts = [str(one["text"]) for one in written if one and one.get("type") == "text"]
+        return [{"role": "system", "content": "\n\n".join(texts)}] if texts else []
 
     # --- users and tools --------------------------------------------------------------------------
 
@@ -71,7 +89,7 @@ class Messages:
         told = [self._result(result, shown) for result in results]
         said = [self._content(part) for part in parts if not isinstance(part, ToolResult)]
         content = [*shown, *(one for one in said if one is not None)]
-        if content or not results:
+        if content or not parts:
             told.append({"role": "user", "content": _compact(content)})
         return told
 
@@ -112,15 +130,14 @@ class Messages:
 
     def _document(self, part: Document) -> Json | None:
         source = part.source
-        if isinstance(source, Inline) and source.media_type.startswith("text/"):
-            source = _decoded(source) or source
+        if isinstance(source, Inline):
+            source = decoded(source) or source
         match source:
             case str(text):
                 return {"type": "text", "text": f"{part.name}\n\n{text}" if part.name else text}
-            case Inline(media_type, data) if media_type == _PDF:
+            case Inline(media_type) if media_type == _PDF:
                 name = part.name or "document.pdf"
-                uri = f"data:{media_type};base64,{data}"
-                return {"type": "file", "file": {"filename": name, "file_data": uri}}
+                return {"type": "file", "file": {"filename": name, "file_data": address(source)}}
             case Inline(media_type):
                 self.lose("documents", Severity.FATAL, _UNREADABLE.format(kind=media_type))
             case Remote():
@@ -128,14 +145,14 @@ class Messages:
         return None
 
     def _opaque(self, part: Opaque) -> Json | None:
-        if part.dialect == DIALECT:
+        if part.dialect == NAME:
             return part.raw
         self.lose(part.kind, Severity.SEMANTIC)
         return None
 
     # --- the assistant ----------------------------------------------------------------------------
 
-    def _assistant(self, parts: Sequence[Part]) -> Json:
+    def _assistant(self, parts: Sequence[Part]) -> list[Json]:
         calls = [part for part in parts if isinstance(part, ToolCall)]
         thoughts = [part for part in parts if isinstance(part, Thinking)]
         texts: list[str] = []
@@ -147,30 +164,28 @@ class Messages:
                     self.lose("images", Severity.SEMANTIC)  # an answer can be given back as text
         text = "".join(texts)
         told: dict[str, object] = {"role": "assistant", "content": text or (None if calls else "")}
-        self._think(told, thoughts)
+        told |= self._thinking(thoughts, calls)
         if any(call.cache is not None for call in calls):
             self.lose("cache_control", Severity.COSMETIC)
         if calls:
-            told["tool_calls"] = [_call(call) for call in calls]
-        return told
+            proof = _NO_PROOF if self._traits.signs_calls else {}
+            told["tool_calls"] = [{**_call(call), **proof} for call in calls]
+        return [told] if text or told.keys() > {"role", "content"} else []
 
-    def _think(self, told: dict[str, object], thoughts: Sequence[Thinking]) -> None:
-        own = [part for part in thoughts if self._signs and is_signed_by(part, DIALECT)]
+    def _thinking(self, thoughts: Sequence[Thinking], calls: Sequence[ToolCall]) -> Json:
+        own = [part for part in thoughts if self._gives_back and is_signed_by(part, NAME)]
         text = "".join(part.text for part in thoughts)
-        if own:
-            told["reasoning_details"] = details(own)
-        if self._reasoning is not None and text:
-            told[self._reasoning] = text
-        elif len(own) < len(thoughts):
+        told: dict[str, object] = {"reasoning_details": details(own)} if own else {}
+        field = self._traits.reasoning if self._gives_back else None
+        if field is not None and (text or (calls and field == _WANTED)):
+            told[field] = text
+        if len(own) < len(thoughts) and not (field is not None and text):
             self.lose("thinking", Severity.COSMETIC)
+        return told
 
 
 def _image(part: Image) -> Json:
-    source = part.source
-    if isinstance(source, Remote):
-        url = source.url
-    else:
-        url = f"data:{source.media_type};base64,{source.data}"
+    url = address(part.source)
     told = {"url": url} if part.detail is None else {"url": url, "detail": part.detail}
     return {"type": "image_url", "image_url": told}
 
@@ -186,10 +201,3 @@ def _compact(content: Sequence[Json]) -> object:
     if all(one.get("type") == "text" for one in content):
         return "\n".join(str(one["text"]) for one in content)
     return content
-
-
-def _decoded(source: Inline) -> str | None:
-    try:
-        return base64.b64decode(source.data).decode()
-    except ValueError:  # no base64, or no text
-        return None

@@ -1,9 +1,9 @@
 """A neutral request → `chat/completions` for a backend."""
 
-import hashlib
+from collections.abc import Sequence
 
 from sidecar.dialects.openai_chat.encode_message import Messages
-from sidecar.dialects.openai_chat.reasoning import DIALECT
+from sidecar.dialects.openai_chat.reasoning import NAME
 from sidecar.neutral.request import (
     ChatRequest,
     Choosing,
@@ -17,12 +17,21 @@ from sidecar.neutral.request import (
     ToolChoice,
 )
 from sidecar.wire.contract import Encoded, Feature, Target
+from sidecar.wire.effort import common_effort
 from sidecar.wire.json import Json
+from sidecar.wire.names import fitting_user
+from sidecar.wire.schema import is_strict
 
 MOST_STOPS = 4  # stop sequences that OpenAI takes
 LONGEST_USER = 64  # characters of the name of a user
+_MARGIN = 1.1  # an estimate of tokens may be a tenth too low
 _TIERS = ("flex", "scale", "priority", "fast")
 _DEFAULT_TIERS = ("auto", "default", "standard_only")
+_SAMPLING = (
+    "temperature", "top_p", "seed", "frequency_penalty", "presence_penalty", "logit_bias",
+    "top_k", "min_p", "repeat_penalty",
+)  # fmt: skip
+_BY_SOME = ("top_k", "min_p", "repeat_penalty")  # servers; OpenAI refuses them
 # OpenAI refuses `json_object` where no message speaks of JSON
 _IN_JSON = "Answer with one JSON object and nothing else."
 
@@ -34,15 +43,13 @@ def encode_request(request: ChatRequest, target: Target) -> Encoded:
     body: dict[str, object] = {} if target.model is None else {"model": target.model}
     body["messages"] = written
     body |= _stream(target)
-    if request.max_tokens is not None:
-        most = target.max_output or request.max_tokens
-        body[target.traits.max_tokens] = min(request.max_tokens, most)
+    body |= _bound(request, target, messages)
     body |= _sampling(request, target, messages)
     body |= _tools(request, messages)
     if request.output is not None:
         body["response_format"] = _output(request.output)
         if request.output.schema is None and not _speaks_of_json(request.messages):
-            written.insert(0, {"role": "system", "content": _IN_JSON})
+            body["messages"] = _with_prompt(written, _IN_JSON)
     body |= _reasoning(request.reasoning, target, messages)
     body |= _about_the_client(request, messages)
     return Encoded(body, tuple(messages.losses.values()))
@@ -55,28 +62,46 @@ def _stream(target: Target) -> Json:
     return {"stream": True} | ({"stream_options": {"include_usage": True}} if asks else {})
 
 
+def _bound(request: ChatRequest, target: Target, messages: Messages) -> Json:
+    """The bound on the answer, lowered to what the model can write and to the room it has.
+
+    vLLM refuses a bound that does not fit beside the request, and clients ask for much by habit.
+    """
+    if request.max_tokens is None:
+        return {}
+    if Feature.MAX_TOKENS in target.without:
+        messages.lose("max_tokens", Severity.COSMETIC)
+        return {}
+    bound = min(request.max_tokens, target.max_output or request.max_tokens)
+    if target.context is not None and target.estimate <= target.context:
+        room = max(1, int(target.context - target.estimate * _MARGIN))
+        if room < bound:
+            messages.lose("max_tokens", Severity.COSMETIC)
+            bound = room
+    return {target.traits.max_tokens: bound}
+
+
+def _with_prompt(written: Sequence[Json], words: str) -> list[Json]:
+    """The messages with words at the end of the first prompt, or as one."""
+    if written and written[0]["role"] == "system":
+        first, *rest = written
+        return [{**first, "content": f"{first['content']}\n\n{words}"}, *rest]
+    return [{"role": "system", "content": words}, *written]
+
+
 def _sampling(request: ChatRequest, target: Target, messages: Messages) -> Json:
-    told, body = request.sampling, dict[str, object]()
-    everywhere = {
-        "temperature": told.temperature,
-        "top_p": told.top_p,
-        "seed": told.seed,
-        "frequency_penalty": told.frequency_penalty,
-        "presence_penalty": told.presence_penalty,
-        "logit_bias": told.logit_bias,
-    }
-    somewhere = {
-        "top_k": told.top_k,
-        "min_p": told.min_p,
-        "repetition_penalty": told.repeat_penalty,
-    }
-    body |= {name: value for name, value in everywhere.items() if value is not None}
-    for name, value in somewhere.items():
-        if value is not None and target.traits.more_sampling:
-            body[name] = value
-        elif value is not None:
-            field = "repeat_penalty" if name == "repetition_penalty" else name
-            messages.lose(field, Severity.COSMETIC)
+    body: dict[str, object] = {}
+    refused: Sequence[str] = () if target.traits.more_sampling else _BY_SOME
+    if Feature.SAMPLING in target.without:
+        refused = _SAMPLING
+    for name in _SAMPLING:
+        value = getattr(request.sampling, name)
+        if value is None:
+            continue
+        if name in refused:
+            messages.lose(name, Severity.COSMETIC)
+        else:
+            body["repetition_penalty" if name == "repeat_penalty" else name] = value
     if request.stop:
         body["stop"] = list(request.stop[:MOST_STOPS])
     if len(request.stop) > MOST_STOPS:
@@ -98,7 +123,7 @@ def _tools(request: ChatRequest, messages: Messages) -> Json:
 
 def _tool(tool: Tool | Opaque, messages: Messages) -> Json | None:
     if isinstance(tool, Opaque):
-        if tool.dialect == DIALECT:
+        if tool.dialect == NAME:
             return tool.raw
         messages.lose("server_tools", Severity.SEMANTIC)
         return None
@@ -109,7 +134,9 @@ def _tool(tool: Tool | Opaque, messages: Messages) -> Json | None:
         function["description"] = tool.description
     function["parameters"] = tool.schema or {"type": "object", "properties": {}}
     if tool.strict is not None:
-        function["strict"] = tool.strict
+        function["strict"] = tool.strict and is_strict(tool.schema)
+        if tool.strict and not function["strict"]:
+            messages.lose("strict", Severity.SEMANTIC)
     return {"type": "function", "function": function}
 
 
@@ -126,7 +153,7 @@ def _output(output: JsonOutput) -> Json:
     if output.description is not None:
         told["description"] = output.description
     if output.strict is not None:
-        told["strict"] = output.strict
+        told["strict"] = output.strict and is_strict(output.schema)
     return {"type": "json_schema", "json_schema": told}
 
 
@@ -139,16 +166,19 @@ def _reasoning(reasoning: Reasoning | None, target: Target, messages: Messages) 
     effort = None if reasoning is None else reasoning.level
     if effort is None:
         return {}
-    if target.traits.reasoning_effort and Feature.THINKING not in target.without:
-        return {"reasoning_effort": effort.value}
-    messages.lose("thinking", Severity.COSMETIC)
-    return {}
+    if not target.traits.reasoning_effort or Feature.THINKING in target.without:
+        messages.lose("thinking", Severity.COSMETIC)
+        return {}
+    told = common_effort(effort) if Feature.EFFORT in target.without else effort
+    if told is not effort:
+        messages.lose("thinking", Severity.COSMETIC)
+    return {"reasoning_effort": told.value}
 
 
 def _about_the_client(request: ChatRequest, messages: Messages) -> Json:
     body: dict[str, object] = {}
     if request.user is not None:
-        body["user"] = _short(request.user)
+        body["user"] = fitting_user(request.user, LONGEST_USER)
     if request.verbosity not in (None, "medium"):
         body["verbosity"] = request.verbosity
     if request.service_tier in _TIERS:
@@ -156,10 +186,3 @@ def _about_the_client(request: ChatRequest, messages: Messages) -> Json:
     elif request.service_tier not in (None, *_DEFAULT_TIERS):
         messages.lose("service_tier", Severity.COSMETIC)
     return body
-
-
-def _short(user: str) -> str:
-    """A name of a user that OpenAI takes, the same one each time."""
-    if len(user) <= LONGEST_USER:
-        return user
-    return hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()

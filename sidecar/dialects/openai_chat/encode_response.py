@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from sidecar.dialects.openai_chat.reasoning import details
-from sidecar.neutral.request import Refusal, Text, Thinking, Tool, ToolCall
+from sidecar.neutral.request import Refusal, Text, Thinking, ToolCall
 from sidecar.neutral.response import AnswerPart, ChatResponse, StopReason
 from sidecar.neutral.usage import Usage
-from sidecar.wire import json
+from sidecar.wire.arguments import custom_tools, free_text, is_custom
 from sidecar.wire.contract import AnswerContext, Operation
 from sidecar.wire.json import Json
 
@@ -72,23 +72,6 @@ def usage_fields(usage: Usage) -> Json:
     return fields
 
 
-def is_custom(call: ToolCall, context: AnswerContext) -> bool:
-    """Whether the client offered that tool as one that takes free text."""
-    tools = context.request.tools
-    custom = (tool.name for tool in tools if isinstance(tool, Tool) and tool.custom)
-    return call.custom or call.name in custom
-
-
-def free_text(arguments: str) -> str:
-    """The text in the arguments of a call that takes free text; all of them where it is not so."""
-    try:
-        told = json.loads(arguments)
-    except json.InvalidJson:
-        return arguments
-    text = told.get("input") if isinstance(told, dict) else None
-    return text if isinstance(text, str) else arguments
-
-
 def _message(answer: ChatResponse, context: AnswerContext) -> Json:
     thoughts = [part for part in answer.parts if isinstance(part, Thinking)]
     refusal = "".join(part.text for part in answer.parts if isinstance(part, Refusal))
@@ -106,7 +89,8 @@ def _message(answer: ChatResponse, context: AnswerContext) -> Json:
     if calls and context.facts.old_calls:
         message["function_call"] = _function(calls[0])
     elif calls:
-        message["tool_calls"] = [_call(call, context) for call in calls]
+        custom = custom_tools(context.request.tools)
+        message["tool_calls"] = [_call(call, is_custom(call, custom)) for call in calls]
     return message
 
 
@@ -114,8 +98,8 @@ def _text(parts: Sequence[AnswerPart]) -> str:
     return "".join(part.text for part in parts if isinstance(part, Text | Refusal))
 
 
-def _call(call: ToolCall, context: AnswerContext) -> Json:
-    if is_custom(call, context):
+def _call(call: ToolCall, takes_text: bool) -> Json:
+    if takes_text:
         custom = {"name": call.name, "input": free_text(call.arguments)}
         return {"id": call.id, "type": "custom", "custom": custom}
     return {"id": call.id, "type": "function", "function": _function(call)}

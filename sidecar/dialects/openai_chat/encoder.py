@@ -2,13 +2,7 @@
 
 from typing import assert_never
 
-from sidecar.dialects.openai_chat.encode_response import (
-    ending,
-    free_text,
-    head,
-    is_custom,
-    usage_fields,
-)
+from sidecar.dialects.openai_chat.encode_response import ending, head, usage_fields
 from sidecar.dialects.openai_chat.errors import encode_event
 from sidecar.dialects.openai_chat.reasoning import detail
 from sidecar.dialects.openai_chat.tap import DONE_FRAME
@@ -27,6 +21,7 @@ from sidecar.neutral.request import Opaque, Refusal, Text, Thinking, ToolCall
 from sidecar.neutral.response import AnswerPart, ChatResponse
 from sidecar.neutral.usage import Usage
 from sidecar.wire import json
+from sidecar.wire.arguments import custom_tools, free_text, is_custom
 from sidecar.wire.contract import AnswerContext, Operation
 from sidecar.wire.framing import sse
 from sidecar.wire.json import Json
@@ -41,6 +36,7 @@ class OpenAiEncoder:
 
     def __init__(self, context: AnswerContext) -> None:
         self._context = context
+        self._custom = custom_tools(context.request.tools)
         self._head: dict[str, object] = {}
         self._usage: Usage | None = None
         self._part: AnswerPart = Text("")  # the open one
@@ -89,7 +85,7 @@ class OpenAiEncoder:
 
     def _start_call(self, call: ToolCall) -> bytes:
         self._calls += 1
-        if is_custom(call, self._context):
+        if is_custom(call, self._custom):
             return self._call({"id": call.id, "type": "custom", "custom": _named(call, "input")})
         if self._context.facts.old_calls:
             return self._old_call(_named(call, "arguments"))
@@ -106,7 +102,7 @@ class OpenAiEncoder:
             case Thinking():
                 self._said.append(text)
                 return self._delta({"reasoning_content": text})
-            case ToolCall() as call if is_custom(call, self._context):
+            case ToolCall() as call if is_custom(call, self._custom):
                 self._said.append(text)
                 return b""
             case ToolCall():
@@ -122,7 +118,7 @@ class OpenAiEncoder:
         match self._part:
             case Thinking(redacted=False) if end.signature is not None:
                 return self._signed(Thinking(said, end.signature, end.signed_by))
-            case ToolCall() as call if is_custom(call, self._context):
+            case ToolCall() as call if is_custom(call, self._custom):
                 return self._call({"custom": {"input": free_text(said)}})
             case ToolCall() if not self._has_arguments:
                 return self._arguments("{}")

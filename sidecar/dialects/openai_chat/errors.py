@@ -6,13 +6,27 @@ from collections.abc import Mapping
 from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.wire import json
 from sidecar.wire.contract import Feature
-from sidecar.wire.error_words import BACKEND_FAULT, STATUS, kind_of, text_of
+from sidecar.wire.error_words import (
+    BACKEND_FAULT,
+    STATUS,
+    answered,
+    codes_in,
+    error_in,
+    kind_of,
+    refuses_effort,
+    refuses_sampling,
+    tells_of_bound,
+    text_of,
+    words_in,
+)
 from sidecar.wire.framing import sse
 
 _ERROR_EVENT = re.compile(rb"event: ?error\r?\n")
 _FEATURES = {
     b"stream_options": Feature.USAGE_IN_STREAM,
     b"reasoning_effort": Feature.THINKING,
+    b"reasoning_content": Feature.SIGNED_THINKING,
+    b"reasoning_details": Feature.SIGNED_THINKING,
 }
 _CODES = {
     ProblemKind.CONTEXT_LENGTH: "context_length_exceeded",
@@ -26,20 +40,27 @@ _CODES = {
 
 def decode_error(status: int, body: bytes) -> Problem:
     """What a backend's error answer means."""
-    error = _error_object(body)
-    words = _words(error) or text_of(body)
-    told = f"answered {status}" + (f": {words}" if words else "")
-    kind, feature = _kind_of(status, error, words), None
+    error = error_in(body)
+    words = words_in(error) or text_of(body)
+    kind, feature = kind_of(status, codes_in(error), words), None
     if status in (400, 422) and kind is ProblemKind.BAD_REQUEST:
-        feature = _refused_feature(body)
+        feature = _refused_feature(body, words)
     if feature is not None:
         kind = ProblemKind.UNSUPPORTED
+    told = answered(status, words)
     return Problem(kind, told, status=status, param=feature, quotes=bool(words))
 
 
-def _refused_feature(body: bytes) -> str | None:
+def _refused_feature(body: bytes, words: str) -> Feature | None:
     """What the request can do without, if it is that which an error names."""
-    return next((feature for name, feature in _FEATURES.items() if name in body), None)
+    if tells_of_bound(words):
+        return Feature.MAX_TOKENS
+    if refuses_sampling(words):
+        return Feature.SAMPLING
+    feature = next((feature for name, feature in _FEATURES.items() if name in body), None)
+    if feature is Feature.SIGNED_THINKING and "passed back" in words:
+        return None  # it is missed, not refused
+    return Feature.EFFORT if feature is Feature.THINKING and refuses_effort(words) else feature
 
 
 def disguised(body: Mapping[str, object]) -> Problem | None:
@@ -48,10 +69,10 @@ def disguised(body: Mapping[str, object]) -> Problem | None:
     if not error and body.get("object") != "error":
         return None
     found = error if isinstance(error, dict) else body
-    words = _words(found) if isinstance(error, dict) else str(error or _words(body))[:300]
+    words = words_in(found) if isinstance(error, dict) else str(error or words_in(body))[:300]
     code = found.get("code")
     status = code if isinstance(code, int) and 400 <= code <= 599 else 0
-    kind = _kind_of(status or 400, found, words)
+    kind = kind_of(status or 400, codes_in(found), words)
     if status >= 500 or (not status and kind is ProblemKind.BAD_REQUEST):
         # an answer that calls itself good and is not is garbled: its backend is not asked again
         kind = ProblemKind.PROTOCOL
@@ -66,33 +87,8 @@ def is_error_event(frame: bytes) -> bool:
 
 def decode_event(data: bytes) -> Problem:
     """What an event of the type `error` in a stream means."""
-    words = _words(_error_object(data)) or text_of(data)
+    words = words_in(error_in(data)) or text_of(data)
     return Problem(ProblemKind.PROTOCOL, f"sent an error event: {words}", quotes=True)
-
-
-def _kind_of(status: int, error: Mapping[str, object], words: str) -> ProblemKind:
-    codes = {str(error.get(name)).casefold() for name in ("code", "type") if error.get(name)}
-    return kind_of(status, codes, words)
-
-
-def _error_object(body: bytes) -> Mapping[str, object]:
-    try:
-        parsed = json.loads(body)
-    except json.InvalidJson:
-        return {}
-    if isinstance(parsed, list) and len(parsed) == 1:  # so Gemini wraps its errors
-        parsed = parsed[0]
-    if not isinstance(parsed, dict):
-        return {}
-    error = parsed.get("error")
-    return error if isinstance(error, dict) else parsed
-
-
-def _words(error: Mapping[str, object]) -> str:
-    for name in ("message", "error", "detail"):
-        if isinstance(words := error.get(name), str):
-            return words[:300]
-    return ""
 
 
 def _fields(problem: Problem) -> tuple[int, dict[str, object]]:

@@ -12,24 +12,22 @@ from dataclasses import replace
 
 from sidecar.neutral.request import Text, Thinking
 from sidecar.wire.json import Json
+from sidecar.wire.loose import objects_in, text_in
 from sidecar.wire.signature import unwrapped, wrapped
 
-DIALECT = "openai"
+NAME = "openai"
 
 
 def told_text(told: Json) -> str:
     """The reasoning that a message or delta tells as plain text."""
-    for name in ("reasoning_content", "reasoning"):
-        if isinstance(text := told.get(name), str) and text:
-            return text
-    return ""
+    return text_in(told, "reasoning_content") or text_in(told, "reasoning")
 
 
 def told_blocks(told: Json) -> list[Thinking]:
     """The reasoning that a message or delta tells in blocks, signatures and all."""
-    blocks = [_detail(one) for one in _objects(told.get("reasoning_details"))]
+    blocks = [_detail(one) for one in objects_in(told, "reasoning_details")]
     if not blocks:
-        blocks = [_block(one) for one in _objects(told.get("thinking_blocks"))]
+        blocks = [_block(one) for one in objects_in(told, "thinking_blocks")]
     return [one for one in blocks if one.text or one.signature]
 
 
@@ -45,17 +43,16 @@ def thinking_of(message: Json) -> list[Thinking]:
     return [Thinking(text), *blocks]
 
 
-def spoken(content: object) -> Iterator[Text | Thinking]:
-    """What the content of an answer says: a text, or a list of parts."""
-    if isinstance(content, str) and content:
-        yield Text(content)
-    for part in _objects(content):
+def spoken(told: Json) -> Iterator[Text | Thinking]:
+    """What a message or delta says: its content is a text, or a list of parts."""
+    if text := text_in(told, "content"):
+        yield Text(text)
+    for part in objects_in(told, "content"):
         if part.get("type") == "thinking":
-            inner = part.get("thinking")
-            texts = [inner] if isinstance(inner, str) else [_text(one) for one in _objects(inner)]
-            if joined := "".join(texts):
+            texts = [text_in(one, "text") for one in objects_in(part, "thinking")]
+            if joined := text_in(part, "thinking") or "".join(texts):
                 yield Thinking(joined)
-        elif text := _text(part):
+        elif text := text_in(part, "text"):
             yield Text(text)
 
 
@@ -67,7 +64,7 @@ def details(parts: Iterable[Thinking]) -> list[Json]:
 
 def detail(part: Thinking, place: int) -> Json:
     """One entry of `reasoning_details`."""
-    signature = wrapped(part.signature, part.signed_by, DIALECT)
+    signature = wrapped(part.signature, part.signed_by, NAME)
     if part.redacted:
         return {"type": "reasoning.encrypted", "data": signature, "index": place}
     return {
@@ -81,24 +78,15 @@ def detail(part: Thinking, place: int) -> Json:
 def _detail(told: Json) -> Thinking:
     if told.get("type") == "reasoning.encrypted":
         return _sealed(told)
-    text = _text(told, "summary" if told.get("type") == "reasoning.summary" else "text")
-    return Thinking(text, *unwrapped(_text(told, "signature"), DIALECT))
+    text = text_in(told, "summary" if told.get("type") == "reasoning.summary" else "text")
+    return Thinking(text, *unwrapped(text_in(told, "signature"), NAME))
 
 
 def _block(told: Json) -> Thinking:
     if told.get("type") == "redacted_thinking":
         return _sealed(told)
-    return Thinking(_text(told, "thinking"), *unwrapped(_text(told, "signature"), DIALECT))
+    return Thinking(text_in(told, "thinking"), *unwrapped(text_in(told, "signature"), NAME))
 
 
 def _sealed(told: Json) -> Thinking:
-    return Thinking("", *unwrapped(_text(told, "data"), DIALECT), redacted=True)
-
-
-def _text(told: Json, name: str = "text") -> str:
-    text = told.get(name)
-    return text if isinstance(text, str) else ""
-
-
-def _objects(told: object) -> list[Json]:
-    return [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
+    return Thinking("", *unwrapped(text_in(told, "data"), NAME), redacted=True)

@@ -1,12 +1,17 @@
 """Reading a request far enough to route it, and splicing what must change."""
 
+from collections.abc import Iterator, Sequence
+
 from sidecar.wire import json, splice
 from sidecar.wire.contract import Feature, Operation, RequestFacts, RequestLimits, RequestPatch
 from sidecar.wire.facts import check_body, check_messages, check_model, check_stream
 from sidecar.wire.fields import refused
 from sidecar.wire.json import Json
+from sidecar.wire.signature import MARK
 
 _ASK = b'"include_usage":true'
+_MARK = MARK.encode()
+_THOUGHTS = {"reasoning_content", "reasoning", "reasoning_details", "thinking_blocks"}
 
 
 def facts(operation: Operation, body: object, limits: RequestLimits) -> RequestFacts:
@@ -42,9 +47,15 @@ def _choices(body: Json) -> int:
 
 
 def patch(raw: bytes, wanted: RequestPatch) -> bytes:
-    """The request with another model name, or asking for usage; every other byte as it was."""
+    """The request with another model name, or asking for usage; every other byte as it was.
+
+    Messages lose the thinking that another vendor signed, and all of it once a backend has refused
+    one: many take no such field.
+    """
     asks_usage = wanted.ask_usage and Feature.USAGE_IN_STREAM not in wanted.without
-    if wanted.model is None and not asks_usage:
+    strips_all = Feature.SIGNED_THINKING in wanted.without
+    strips = strips_all or _MARK in raw
+    if wanted.model is None and not asks_usage and not strips:
         return raw
     found = splice.members(raw)
     edits: list[splice.Edit] = []
@@ -63,7 +74,21 @@ def patch(raw: bytes, wanted: RequestPatch) -> bytes:
             missing.append(b'"stream_options":{' + _ASK + b"}")
     if missing:
         edits.append(splice.insertion(raw, b",".join(missing)))
+    if strips:
+        edits += _without_thoughts(raw, found, strips_all)
     return splice.apply(raw, edits)
+
+
+def _without_thoughts(
+    raw: bytes, found: Sequence[splice.Member], strips_all: bool
+) -> Iterator[splice.Edit]:
+    for one in found:
+        for message in splice.elements(raw, one.start) if one.key == "messages" else ():
+            text = raw[message.start : message.end]
+            told = json.loads(text)
+            if isinstance(told, dict) and told.keys() & _THOUGHTS and (strips_all or _MARK in text):
+                kept = {name: value for name, value in told.items() if name not in _THOUGHTS}
+                yield splice.Edit(message.start, message.end, json.dumps(kept))
 
 
 def _asking(raw: bytes, options: splice.Member) -> list[splice.Edit]:

@@ -1,6 +1,6 @@
 """Whole answers of a backend: is it one, what did it cost, what does it say."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from sidecar.dialects.openai_chat.errors import disguised
 from sidecar.dialects.openai_chat.mend import place_of
@@ -10,8 +10,10 @@ from sidecar.neutral.request import Refusal, ToolCall
 from sidecar.neutral.response import AnswerPart, ChatResponse, StopReason
 from sidecar.neutral.usage import Usage
 from sidecar.wire import json
+from sidecar.wire.arguments import of_free_text
 from sidecar.wire.contract import AnswerContext, Operation
 from sidecar.wire.json import Json
+from sidecar.wire.loose import count_in, object_in, objects_in, text_in
 
 _HOLDS = {
     Operation.CHAT: "choices",
@@ -57,7 +59,7 @@ def _judge_choice(choice: Json) -> Problem | None:
     if (isinstance(reason, str) and reason in INTERRUPTED) or choice.get("error"):
         return Problem(ProblemKind.PROTOCOL, "answered 200 with an error inside a choice")
     if isinstance(message, dict):
-        if not all(_is_named(call) for call in _objects(message.get("tool_calls"))):
+        if not all(_is_named(call) for call in objects_in(message, "tool_calls")):
             return Problem(ProblemKind.PROTOCOL, "called a tool without naming it")
     elif not isinstance(choice.get("text"), str):
         return Problem(ProblemKind.PROTOCOL, "answered a choice that says nothing")
@@ -68,8 +70,7 @@ def _is_named(call: Json) -> bool:
     """Whether a call says what it calls; kinds of calls that are unknown pass."""
     if "function" not in call:
         return True
-    function = call["function"]
-    return isinstance(function, dict) and bool(_text(function.get("name")))
+    return bool(text_in(call["function"], "name"))
 
 
 def usage(body: Json) -> Usage | None:
@@ -99,31 +100,24 @@ def later(held: Usage | None, told: Usage | None) -> Usage | None:
 
 def first_choice(body: Json) -> Json:
     """The choice with index 0; empty where there is none."""
-    choices = body.get("choices")
-    told = [one for one in choices if isinstance(one, dict)] if isinstance(choices, list) else []
-    return next((one for one in told if place_of(one) == 0), {})
+    return next((one for one in objects_in(body, "choices") if place_of(one) == 0), {})
 
 
 def _usage(told: Json) -> Usage:
     details = told.get("prompt_tokens_details")
-    input, output = _count(told, "prompt_tokens"), _count(told, "completion_tokens")
-    reasoning = _count(told.get("completion_tokens_details"), "reasoning_tokens")
-    if reasoning and _count(told, "total_tokens") == input + output + reasoning:
+    input, output = count_in(told, "prompt_tokens"), count_in(told, "completion_tokens")
+    reasoning = count_in(told.get("completion_tokens_details"), "reasoning_tokens")
+    if reasoning and count_in(told, "total_tokens") == input + output + reasoning:
         output += reasoning  # xAI counts them apart
     return Usage(
         input_tokens=input,
         output_tokens=output,
-        cached_input_tokens=_count(details, "cached_tokens")
-        or _count(told, "prompt_cache_hit_tokens")  # DeepSeek
-        or _count(told, "cached_tokens"),  # Moonshot
+        cached_input_tokens=count_in(details, "cached_tokens")
+        or count_in(told, "prompt_cache_hit_tokens")  # DeepSeek
+        or count_in(told, "cached_tokens"),  # Moonshot
         reasoning_output_tokens=reasoning,
-        cache_write_input_tokens=_count(details, "cache_write_tokens"),
+        cache_write_input_tokens=count_in(details, "cache_write_tokens"),
     )
-
-
-def _count(told: object, name: str) -> int:
-    value = told.get(name) if isinstance(told, dict) else None
-    return value if type(value) is int and value > 0 else 0
 
 
 def decode_response(body: Json, context: AnswerContext) -> ChatResponse:
@@ -132,8 +126,8 @@ def decode_response(body: Json, context: AnswerContext) -> ChatResponse:
     message = choice.get("message")
     told = message if isinstance(message, dict) else {"content": choice.get("text")}
     calls = _calls(told, context.new_id)
-    parts: list[AnswerPart] = [*thinking_of(told), *spoken(told.get("content"))]
-    refusal = _text(told.get("refusal"))
+    parts: list[AnswerPart] = [*thinking_of(told), *spoken(told)]
+    refusal = text_in(told, "refusal")
     if refusal:
         parts.append(Refusal(refusal))
     stop, sequence = stop_of(choice, has_calls=bool(calls), refuses=bool(refusal))
@@ -142,8 +136,8 @@ def decode_response(body: Json, context: AnswerContext) -> ChatResponse:
         stop=stop,
         stop_sequence=sequence,
         usage=usage(body),
-        id=_text(body.get("id")),
-        model=_text(body.get("model")),
+        id=text_in(body, "id"),
+        model=text_in(body, "model"),
     )
 
 
@@ -164,33 +158,23 @@ def stop_of(choice: Json, *, has_calls: bool, refuses: bool) -> tuple[StopReason
 
 def _calls(message: Json, new_id: Callable[[], str]) -> list[ToolCall]:
     """The calls of a message; ids that a backend leaves out are made."""
-    told = message.get("tool_calls")
-    known = (one for one in _objects(told) if "function" in one or "custom" in one)
-    calls = [_call(one, new_id) for one in known]
+    told = objects_in(message, "tool_calls")
+    calls = [_call(one, new_id) for one in told if "function" in one or "custom" in one]
     if not calls and isinstance(old := message.get("function_call"), dict):
         calls = [_call({"function": old}, new_id)]
     return calls
 
 
 def _call(told: Json, new_id: Callable[[], str]) -> ToolCall:
-    id = _text(told.get("id")) or f"call_{new_id()}"
+    id = text_in(told, "id") or f"call_{new_id()}"
     if isinstance(custom := told.get("custom"), dict):
-        whole = json.dumps({"input": _text(custom.get("input"))}).decode()
-        return ToolCall(id, _text(custom.get("name")), whole, custom=True)
-    function = told.get("function")
-    named = function if isinstance(function, dict) else {}
-    arguments = named.get("arguments")
+        whole = of_free_text(text_in(custom, "input"))
+        return ToolCall(id, text_in(custom, "name"), whole, custom=True)
+    function = object_in(told, "function")
+    arguments = function.get("arguments")
     if arguments is not None and not isinstance(arguments, str):
         arguments = json.dumps(arguments).decode()
-    return ToolCall(id, _text(named.get("name")), arguments or "")
-
-
-def _objects(told: object) -> Iterator[Json]:
-    return (one for one in told if isinstance(one, dict)) if isinstance(told, list) else iter(())
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    return ToolCall(id, text_in(function, "name"), arguments or "")
 
 
 def decode_count(body: Json) -> int | None:

@@ -6,7 +6,7 @@ They lose nothing: unknown fields, log probabilities and further choices are car
 from collections.abc import Sequence
 
 from sidecar.dialects.openai_chat.mend import Mender, place_of
-from sidecar.dialects.openai_chat.tap import DONE_FRAME, parsed
+from sidecar.dialects.openai_chat.tap import DONE_FRAME
 from sidecar.wire import json
 from sidecar.wire.contract import Operation, RequestFacts
 from sidecar.wire.framing import frame_data, sse
@@ -57,8 +57,7 @@ def fold(frames: Sequence[bytes]) -> Json:
     choices: dict[int, dict[str, object]] = {}
     mender = Mender()
     for frame in frames:
-        data = frame_data(frame)
-        chunk = None if data is None else parsed(data)
+        chunk = json.loads_object(frame_data(frame) or b"")
         if chunk is None:
             continue  # the end marker, a comment, or what the tap has counted as junk
         told = dict(mender.mended(chunk))

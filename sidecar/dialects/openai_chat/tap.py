@@ -14,6 +14,7 @@ from sidecar.wire import json
 from sidecar.wire.contract import Reading, RequestFacts
 from sidecar.wire.framing import frame_data, sse
 from sidecar.wire.json import Json
+from sidecar.wire.loose import text_in
 
 DONE = b"[DONE]"
 DONE_FRAME = b"data: [DONE]\n\n"
@@ -63,7 +64,7 @@ class OpenAiTap:
         if data.strip() == DONE:
             self._is_done = True
             return Reading.DONE, frame
-        chunk = parsed(data)
+        chunk = json.loads_object(data)
         if chunk is None:
             return Reading.MALFORMED, b""
         if problem := disguised(chunk):
@@ -85,8 +86,7 @@ class OpenAiTap:
 
     def _read_chunk(self, chunk: Json) -> Reading:
         self.usage = later(self.usage, usage(chunk))
-        if self.model is None and isinstance(model := chunk.get("model"), str):
-            self.model = model
+        self.model = self.model or text_in(chunk, "model") or None
         choices = chunk["choices"]
         assert isinstance(choices, list)  # the mender has seen to it
         if not choices:
@@ -113,12 +113,3 @@ class OpenAiTap:
         delta = choice.get("delta")
         says = says_something(delta) if isinstance(delta, dict) else choice.get("text")
         return Reading.CONTENT if says else Reading.GREETING
-
-
-def parsed(data: bytes) -> Json | None:
-    """The chunk in the data of a frame; None where it holds none."""
-    try:
-        chunk = json.loads(data)
-    except json.InvalidJson:
-        return None
-    return chunk if isinstance(chunk, dict) else None

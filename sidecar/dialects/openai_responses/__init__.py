@@ -20,10 +20,14 @@ DIALECT = Dialect(
     name=NAME,
     marker=None,
     territory=("/v1/responses",),
-    endpoints={"/v1/responses": Operation.CHAT},
+    endpoints={
+        "/v1/responses": Operation.CHAT,
+        "/v1/responses/input_tokens": Operation.COUNT,
+    },
     listings={},  # GET /v1/models is OpenAI chat's
     model_path=None,
     managing=(),
+    stored=("/v1/responses/", "/v1/conversations"),
     backend_paths={
         Operation.CHAT: "/responses",
         Operation.MODELS: "/models",

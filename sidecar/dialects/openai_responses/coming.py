@@ -5,9 +5,6 @@ from dataclasses import dataclass, field, replace
 
 from sidecar.dialects.openai_responses.items import (
     NAME,
-    as_arguments,
-    objects_in,
-    text_of,
     thinking_of,
 )
 from sidecar.dialects.openai_responses.response import call_of, said_of
@@ -15,7 +12,9 @@ from sidecar.neutral.events import Event, PartDelta, PartEnd, PartStart
 from sidecar.neutral.request import Opaque, Refusal, Text, Thinking, ToolCall
 from sidecar.neutral.response import AnswerPart
 from sidecar.wire import json
+from sidecar.wire.arguments import of_free_text
 from sidecar.wire.json import Json
+from sidecar.wire.loose import objects_in, text_in
 
 _BEFORE_INPUT, _BEHIND_INPUT = '{"input":"', '"}'  # arguments around a custom tool's free text
 _CALLS = ("function_call", "custom_tool_call")
@@ -44,12 +43,12 @@ TEXTS = {
 
 def piece_of(event: Json) -> Piece | None:
     """What an event says of a text; None where it says something else."""
-    name, _, step = text_of(event, "type").removeprefix("response.").rpartition(".")
+    name, _, step = text_in(event, "type").removeprefix("response.").rpartition(".")
     if name not in TEXTS or step not in ("delta", "done"):
         return None
     told = event.get("summary_index" if name == "reasoning_summary_text" else "content_index")
     is_whole = step == "done"
-    text = text_of(event, TEXTS[name][1] if is_whole else "delta")
+    text = text_in(event, TEXTS[name][1] if is_whole else "delta")
     return Piece(name, told if isinstance(told, int) else 0, text, is_whole)
 
 
@@ -97,7 +96,7 @@ class ComingItem:
     __slots__ = ("_begun", "_by_place", "_new_id", "_paragraph", "_parts", "is_done", "kind")
 
     def __init__(self, item: Json, new_id: Callable[[], str]) -> None:
-        self.kind = text_of(item, "type")
+        self.kind = text_in(item, "type")
         self.is_done = False
         self._new_id = new_id
         self._parts: list[ComingPart] = []  # those that are not told to their end
@@ -106,7 +105,7 @@ class ComingItem:
         self._paragraph: tuple[str, int] | None = None  # of reasoning: which was told last
         if self.kind != "message":
             self._parts.append(ComingPart())
-        if self.kind in _CALLS and text_of(item, "name"):
+        if self.kind in _CALLS and text_in(item, "name"):
             self._parts[0].part = self._call(item)
 
     def take(self) -> Iterator[Event]:
@@ -211,11 +210,11 @@ class ComingItem:
         return replace(call_of(item, self._new_id), arguments="")
 
     def _finish_call(self, part: ComingPart, item: Json) -> None:
-        if part.part is None and text_of(item, "name"):
+        if part.part is None and text_in(item, "name"):
             part.part = self._call(item)
         if self.kind == "function_call":
-            part.add("" if part.has_text else text_of(item, "arguments"))
+            part.add("" if part.has_text else text_in(item, "arguments"))
         elif part.has_text:
             part.add(_BEHIND_INPUT)
         else:
-            part.add(as_arguments(text_of(item, "input")))
+            part.add(of_free_text(text_in(item, "input")))

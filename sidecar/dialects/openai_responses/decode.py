@@ -1,10 +1,11 @@
 """A client's request → the neutral form."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from sidecar.dialects.openai_responses.decode_input import InputReader
+from sidecar.dialects.openai_responses.decode_input import OFFERING, InputReader
 from sidecar.dialects.openai_responses.items import NAME
+from sidecar.dialects.openai_responses.namespaces import flattened, origins
 from sidecar.neutral.request import (
     ChatRequest,
     Choosing,
@@ -21,6 +22,7 @@ from sidecar.neutral.request import (
     Tool,
     ToolChoice,
 )
+from sidecar.wire.arguments import FREE_TEXT
 from sidecar.wire.contract import Operation
 from sidecar.wire.fields import Fields, refused
 from sidecar.wire.json import Json
@@ -40,23 +42,19 @@ _COSMETIC = (
     "metadata", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options",
     "max_tool_calls", "context_management", "image",
 )  # fmt: skip
+_Choice = tuple[str | None, str | None]  # namespace and name, either of which may be unsaid
 _LOGPROBS = "message.output_text.logprobs"
-_FREE_TEXT: Json = {
-    "type": "object",
-    "properties": {"input": {"type": "string"}},
-    "required": ["input"],
-}
 
 
 def decode_request(operation: Operation, body: Json) -> ChatRequest:
     """What a client asks. Raises RequestRefused for what the vendor would refuse as well."""
     fields = Fields(body)
     losses: list[Loss] = []
-    reader = InputReader()
+    tools = _tools(fields, losses)
+    reader = InputReader({origin: name for name, origin in origins(tools).items()})
     messages = reader.read(fields)
     if instructions := fields.text("instructions"):
         messages = (Message(Role.SYSTEM, (Text(instructions),)), *messages)
-    tools = _tools(fields, losses)
     tool_choice, tools = _tool_choice(fields, tools, losses)
     output, verbosity = _text(fields, losses)
     request = ChatRequest(
@@ -106,7 +104,33 @@ def _left_over(fields: Fields) -> list[Loss]:
 
 
 def _tools(fields: Fields, losses: list[Loss]) -> tuple[Tool | Opaque, ...]:
-    return tuple(_tool(tool, losses) for tool in fields.objects("tools"))
+    tools: list[Tool | Opaque] = []
+    for told in _offered(fields):
+        if told.text("type") == "namespace":
+            tools += _grouped(told, losses)
+        else:
+            tools.append(_tool(told, losses))
+    return flattened(tools)
+
+
+def _offered(fields: Fields) -> list[Fields]:
+    """The tools as they came: beside the input, and in it, where Codex hands in further ones."""
+    told = list(fields.objects("tools"))
+    if isinstance(fields.raw("input"), list):
+        for item in fields.objects("input"):
+            if item.text("type") in OFFERING:
+                told += item.objects("tools")
+    return told
+
+
+def _grouped(group: Fields, losses: list[Loss]) -> Iterator[Tool | Opaque]:
+    """The tools in a namespace."""
+    namespace = group.needed_text("name")
+    if group.text("description"):
+        losses.append(Loss("tools.description", Severity.COSMETIC))
+    for told in group.objects("tools"):
+        tool = _tool(told, losses)
+        yield replace(tool, origin=(namespace, tool.name)) if isinstance(tool, Tool) else tool
 
 
 def _tool(tool: Fields, losses: list[Loss]) -> Tool | Opaque:
@@ -119,7 +143,7 @@ def _tool(tool: Fields, losses: list[Loss]) -> Tool | Opaque:
                 tool.truth("strict"),
             )
         case "custom":
-            return Tool(tool.needed_text("name"), _described(tool, losses), _FREE_TEXT, custom=True)
+            return Tool(tool.needed_text("name"), _described(tool, losses), FREE_TEXT, custom=True)
         case other:
             return Opaque(NAME, other, tool.value)
 
@@ -150,7 +174,7 @@ def _tool_choice(
     assert choice is not None  # it is neither null nor refused
     match choice.text("type"):
         case "function" | "custom":
-            return ToolChoice(Choosing.NAMED, choice.needed_text("name")), tools
+            return ToolChoice(Choosing.NAMED, _named(choice, tools)), tools
         case "allowed_tools":
             mode = Choosing.REQUIRED if choice.text("mode") == "required" else Choosing.AUTO
             return ToolChoice(mode), _allowed(choice.objects("tools"), tools)
@@ -162,13 +186,34 @@ def _tool_choice(
 def _allowed(
     allowed: Sequence[Fields], tools: tuple[Tool | Opaque, ...]
 ) -> tuple[Tool | Opaque, ...]:
-    names = {one.text("name") for one in allowed}
+    chosen = {_chosen(one) for one in allowed}
     kinds = {one.text("type") for one in allowed}
     return tuple(
         tool
         for tool in tools
-        if (tool.name in names if isinstance(tool, Tool) else tool.kind in kinds)
+        if (chosen & _choices(tool) if isinstance(tool, Tool) else tool.kind in kinds)
     )
+
+
+def _named(choice: Fields, tools: tuple[Tool | Opaque, ...]) -> str:
+    """The name of the tool that must be called."""
+    name, chosen = choice.needed_text("name"), _chosen(choice)
+    meant = [tool.name for tool in tools if isinstance(tool, Tool) and chosen in _choices(tool)]
+    return name if name in meant or not meant else meant[0]
+
+
+def _chosen(choice: Fields) -> _Choice:
+    if choice.text("type") == "namespace":
+        return choice.text("name"), None
+    return choice.text("namespace") or None, choice.text("name")
+
+
+def _choices(tool: Tool) -> set[_Choice]:
+    """All choices that mean a tool; what is typed in the SDK has no namespace."""
+    if tool.origin is None:
+        return {(None, tool.name)}
+    namespace, name = tool.origin
+    return {(namespace, name), (namespace, None), (None, name), (None, tool.name)}
 
 
 # --- how to answer --------------------------------------------------------------------------------
@@ -202,7 +247,7 @@ def _reasoning(fields: Fields, losses: list[Loss]) -> Reasoning | None:
     if told is None:
         return None
     effort = None
-    if (level := told.text("effort")) in set(Effort):
+    if (level := told.text("effort")) in tuple(Effort):
         effort = Effort(level)
     elif level is not None:
         losses.append(Loss("reasoning.effort", Severity.COSMETIC))

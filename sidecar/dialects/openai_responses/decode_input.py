@@ -3,9 +3,10 @@
 What an assistant does between two turns of the user is several items here, and one message there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from sidecar.dialects.openai_responses.items import NAME, as_arguments, thinking_of
+from sidecar.dialects.openai_responses.items import NAME, thinking_of
+from sidecar.dialects.openai_responses.namespaces import Origin, flat_name
 from sidecar.neutral.request import (
     Document,
     Image,
@@ -22,6 +23,7 @@ from sidecar.neutral.request import (
     ToolCall,
     ToolResult,
 )
+from sidecar.wire.arguments import of_free_text
 from sidecar.wire.fields import Fields, refused
 
 _STORED_ITEM = (
@@ -38,15 +40,21 @@ _COMPACTED = (
 )
 _AUDIO = "`{place}` is audio, which no other dialect carries; send a transcript."
 _UNKNOWN = "`{place}` is content of an unknown type that cannot be carried over; leave it out."
+# hand in tools; those count as offered with the request
+OFFERING = ("additional_tools", "tool_search_output")
 # what the model itself does besides calls; every other foreign item is an answer to it
 _BY_ASSISTANT = ("_call", "_list_tools", "_approval_request", "program")
 
 
 class InputReader:
-    """Reads the items of one request; `losses` are what the neutral form cannot hold."""
+    """Reads the items of one request; `losses` are what the neutral form cannot hold.
 
-    def __init__(self) -> None:
+    `names` are the flat names of the tools in namespaces.
+    """
+
+    def __init__(self, names: Mapping[Origin, str]) -> None:
         self.losses: list[Loss] = []
+        self._names = names
         self._messages: list[Message] = []
 
     def read(self, body: Fields) -> tuple[Message, ...]:
@@ -62,11 +70,11 @@ class InputReader:
             case "message":
                 self._read_message(item)
             case "function_call":
-                call_id, name = item.needed_text("call_id"), item.needed_text("name")
+                call_id, name = item.needed_text("call_id"), self._name(item)
                 self._assistant(ToolCall(call_id, name, item.needed_text("arguments")))
             case "custom_tool_call":
-                call_id, name = item.needed_text("call_id"), item.needed_text("name")
-                arguments = as_arguments(item.needed_text("input"))
+                call_id, name = item.needed_text("call_id"), self._name(item)
+                arguments = of_free_text(item.needed_text("input"))
                 self._assistant(ToolCall(call_id, name, arguments, custom=True))
             case "function_call_output" | "custom_tool_call_output":
                 self._user(self._result(item))
@@ -77,10 +85,19 @@ class InputReader:
                 self._fatal("item_reference", _STORED_ITEM, item.path)
             case "compaction":
                 self._fatal("compaction", _COMPACTED, item.path)
+            case kind if kind in OFFERING:
+                pass  # nothing is said in it
             case other:
                 part = Opaque(NAME, other, item.value)
                 takes = self._assistant if other.endswith(_BY_ASSISTANT) else self._user
                 takes(part)
+
+    def _name(self, call: Fields) -> str:
+        """The name of the tool of a call or a result, flat where it is in a namespace."""
+        name, namespace = call.needed_text("name"), call.text("namespace")
+        if not namespace:
+            return name
+        return self._names.get((namespace, name)) or flat_name(namespace, name)
 
     def _read_message(self, item: Fields) -> None:
         told = item.needed_text("role")
@@ -102,7 +119,8 @@ class InputReader:
             for part in self._content(item, "output")
             if isinstance(part, Text | Image | Document)
         )
-        return ToolResult(item.needed_text("call_id"), content, name=item.text("name"))
+        name = self._name(item) if item.has("name") else None
+        return ToolResult(item.needed_text("call_id"), content, name=name)
 
     def _assistant(self, *parts: Part) -> None:
         self._add(Role.ASSISTANT, parts, lambda last: True)

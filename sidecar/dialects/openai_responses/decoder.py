@@ -11,15 +11,12 @@ end of a text, of an item or of the response count where no piece of them has co
 from collections import deque
 
 from sidecar.dialects.openai_responses.coming import TEXTS, ComingItem, Piece, piece_of
-from sidecar.dialects.openai_responses.items import objects_in, text_of
 from sidecar.dialects.openai_responses.response import stop_of, usage
 from sidecar.dialects.openai_responses.tap import (
     DONE,
     ENDED,
     UNDER_WAY,
-    event_of,
     failure_in,
-    response_of,
 )
 from sidecar.neutral.events import (
     Event,
@@ -29,13 +26,14 @@ from sidecar.neutral.events import (
     StreamFailed,
     UsageReport,
 )
-from sidecar.neutral.problem import Problem, ProblemKind
+from sidecar.neutral.problem import CUT_OFF, Problem, ProblemKind
 from sidecar.neutral.response import AnswerPart
+from sidecar.wire import json
 from sidecar.wire.contract import AnswerContext
 from sidecar.wire.framing import FRAME_LIMIT, frame_data
 from sidecar.wire.json import Json
+from sidecar.wire.loose import object_in, objects_in, text_in
 
-_CUT = Problem(ProblemKind.TRUNCATED, "ended its stream before the response was complete")
 _TANGLED = Problem(ProblemKind.PROTOCOL, "began ever more items before it ended the first one")
 
 
@@ -44,6 +42,7 @@ class ResponsesDecoder:
 
     def __init__(self, ctx: AnswerContext) -> None:
         self.malformed = 0
+        self.finished = False  # the terminal event of the response was seen
         self._new_id = ctx.new_id
         self._items: dict[int, ComingItem] = {}  # by their index in the output
         self._queue: deque[ComingItem] = deque()  # those that are not told to their end
@@ -51,19 +50,13 @@ class ResponsesDecoder:
         self._said: set[type[AnswerPart]] = set()
         self._has_begun = False
         self._has_ended = False
-        self._finished = False
-
-    @property
-    def finished(self) -> bool:
-        """Whether the terminal event of the response was seen."""
-        return self._finished
 
     def read(self, frame: bytes) -> list[Event]:
         """The events that a frame completes; never raises."""
         data = frame_data(frame)
         if self._has_ended or data is None or data.strip() in (b"", DONE):
             return []
-        event = event_of(data)
+        event = json.loads_object(data)
         if event is None:
             self.malformed += 1
             return []
@@ -71,27 +64,27 @@ class ResponsesDecoder:
             return self._fail(problem)
         kind = event.get("type")
         if kind in UNDER_WAY:
-            return self._begin(response_of(event))
+            return self._begin(object_in(event, "response"))
         if kind in ENDED:
-            return self._end(response_of(event), is_cut=kind == "response.incomplete")
+            return self._end(object_in(event, "response"), is_cut=kind == "response.incomplete")
         return self._read_item(event)
 
     def close(self) -> list[Event]:
         """The input has ended; that is a failure unless the response has ended before."""
-        return [] if self._has_ended else self._fail(_CUT)
+        return [] if self._has_ended else self._fail(CUT_OFF)
 
     def _begin(self, response: Json) -> list[Event]:
         if self._has_begun:
             return []
         self._has_begun = True
-        return [MessageStart(text_of(response, "id"), text_of(response, "model"))]
+        return [MessageStart(text_in(response, "id"), text_in(response, "model"))]
 
     def _fail(self, problem: Problem) -> list[Event]:
         self._has_ended = True
         return [StreamFailed(problem)]
 
     def _end(self, response: Json, is_cut: bool) -> list[Event]:
-        self._finished = self._has_ended = True
+        self.finished = self._has_ended = True
         if not self._items:
             for place, item in enumerate(objects_in(response, "output")):
                 self._add(place, item)

@@ -1,6 +1,6 @@
 """The neutral form → a request to a backend. Nothing is stored there."""
 
-import hashlib
+from dataclasses import replace
 
 from sidecar.dialects.openai_responses import settings
 from sidecar.dialects.openai_responses.encode_input import InputWriter
@@ -18,7 +18,10 @@ from sidecar.neutral.request import (
     Tool,
 )
 from sidecar.wire.contract import Encoded, Feature, Target
+from sidecar.wire.effort import common_effort
 from sidecar.wire.json import Json
+from sidecar.wire.names import fitting_user
+from sidecar.wire.schema import is_strict
 from sidecar.wire.signature import is_signed_by
 
 _LEAST_OUTPUT = 16  # tokens; the vendor refuses a lower bound
@@ -33,11 +36,17 @@ _IN_JSON: Json = {
     "role": "system",
     "content": [{"type": "input_text", "text": "Answer with a JSON object."}],
 }
+_NOTHING_SAID: Json = {  # an empty `input` is refused
+    "type": "message",
+    "role": "user",
+    "content": [{"type": "input_text", "text": "(continue)"}],
+}
 
 
 def encode_request(request: ChatRequest, target: Target) -> Encoded:
     """The request for a backend."""
     losses: list[Loss] = []
+    request = _loosened(request, losses)
     body: dict[str, object] = {} if target.model is None else {"model": target.model}
     body.update(_input(request, target, losses))
     body.update(_tools(request, losses))
@@ -54,9 +63,24 @@ def encode_request(request: ChatRequest, target: Target) -> Encoded:
         for name in _UNSAID
         if getattr(request.sampling, name) is not None
     ]
+    if request.marks_cache:
+        losses.append(Loss("cache_control", Severity.COSMETIC))
     if request.stop:
         losses.append(Loss("stop_sequences", Severity.SEMANTIC))
     return Encoded(body, tuple(losses))
+
+
+def _loosened(request: ChatRequest, losses: list[Loss]) -> ChatRequest:
+    """The request that is strict only about schemas that the vendor can be strict about."""
+    output, tools = request.output, list(request.tools)
+    if output is not None and output.strict and not is_strict(output.schema):
+        output = replace(output, strict=False)
+    for place, tool in enumerate(tools):
+        if isinstance(tool, Tool) and tool.strict and not is_strict(tool.schema):
+            tools[place] = replace(tool, strict=False)
+    if tools != list(request.tools):
+        losses.append(Loss("strict", Severity.SEMANTIC))
+    return replace(request, output=output, tools=tuple(tools))
 
 
 def _input(request: ChatRequest, target: Target, losses: list[Loss]) -> dict[str, object]:
@@ -69,6 +93,8 @@ def _input(request: ChatRequest, target: Target, losses: list[Loss]) -> dict[str
     told["input"] = writer.write(messages)
     if request.output is not None and request.output.schema is None and not _tells_json(messages):
         writer.items.append(_IN_JSON)
+    if not writer.items:
+        writer.items.append(_NOTHING_SAID)
     losses += writer.losses
     if messages and _is_prefill(messages[-1]):
         losses.append(Loss("prefill", Severity.SEMANTIC))
@@ -76,10 +102,10 @@ def _input(request: ChatRequest, target: Target, losses: list[Loss]) -> dict[str
 
 
 def _instructions(messages: tuple[Message, ...]) -> str | None:
-    """The text of a system prompt that stands alone at the beginning."""
-    if not messages or messages[0].role is not Role.SYSTEM:
+    """The text of a system prompt that stands alone at the beginning, and not for everything."""
+    if len(messages) < 2 or messages[0].role is not Role.SYSTEM:
         return None
-    if len(messages) > 1 and messages[1].role in (Role.SYSTEM, Role.DEVELOPER):
+    if messages[1].role in (Role.SYSTEM, Role.DEVELOPER):
         return None
     texts = [part.text for part in messages[0].parts if isinstance(part, Text)]
     return "\n\n".join(texts) if len(texts) == len(messages[0].parts) else None
@@ -102,8 +128,6 @@ def _is_prefill(last: Message) -> bool:
 def _tools(request: ChatRequest, losses: list[Loss]) -> dict[str, object]:
     if any(isinstance(tool, Opaque) and tool.dialect != NAME for tool in request.tools):
         losses.append(Loss("server_tools", Severity.SEMANTIC))
-    if any(isinstance(tool, Tool) and tool.cache for tool in request.tools):
-        losses.append(Loss("cache_control", Severity.COSMETIC))
     tools = settings.tools(request)
     if not tools:
         return {}
@@ -123,6 +147,11 @@ def _reasoning(request: ChatRequest, target: Target, losses: list[Loss]) -> dict
             losses.append(Loss("thinking", Severity.COSMETIC))
         return {}
     told: dict[str, object] = {}
+    if asked is not None and asked.level is not None and Feature.EFFORT in target.without:
+        effort = common_effort(asked.level)
+        if effort is not asked.level:
+            losses.append(Loss("thinking", Severity.COSMETIC))
+        asked = replace(asked, effort=effort)
     is_on = asked is not None and asked.level is not Effort.NONE
     if asked is not None:
         # clients of other dialects are shown the thinking unasked, and cannot ask for it
@@ -144,7 +173,11 @@ def _has_reasoned(request: ChatRequest) -> bool:
 def _bounds(request: ChatRequest, target: Target, losses: list[Loss]) -> dict[str, object]:
     told: dict[str, object] = {}
     for name in ("temperature", "top_p"):
-        if (value := getattr(request.sampling, name)) is not None:
+        if (value := getattr(request.sampling, name)) is None:
+            continue
+        if Feature.SAMPLING in target.without:
+            losses.append(Loss(name, Severity.COSMETIC))
+        else:
             told[name] = value
     if request.max_tokens is not None:
         bound = max(request.max_tokens, _LEAST_OUTPUT)
@@ -157,10 +190,8 @@ def _bounds(request: ChatRequest, target: Target, losses: list[Loss]) -> dict[st
 def _account(request: ChatRequest, losses: list[Loss]) -> dict[str, object]:
     """For whom the request is, and how it is billed."""
     told: dict[str, object] = {}
-    if (user := request.user) is not None:
-        if len(user) > _LONGEST_USER:
-            user = hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()
-        told["safety_identifier"] = user
+    if request.user is not None:
+        told["safety_identifier"] = fitting_user(request.user, _LONGEST_USER)
     if request.service_tier in _TIERS:
         told["service_tier"] = request.service_tier
     elif request.service_tier is not None:

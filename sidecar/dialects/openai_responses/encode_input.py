@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from sidecar.dialects.openai_responses.items import NAME, call_item, is_custom, signed_item
-from sidecar.dialects.openai_responses.settings import custom_tools
+from sidecar.dialects.openai_responses.items import NAME, call_item, signed_item
 from sidecar.neutral.request import (
     ChatRequest,
     Document,
@@ -23,10 +22,15 @@ from sidecar.neutral.request import (
     ToolResult,
 )
 from sidecar.neutral.turns import regrouped
+from sidecar.wire.arguments import custom_tools, is_custom
+from sidecar.wire.inline import address
 from sidecar.wire.json import Json
 from sidecar.wire.signature import is_signed_by
 
-_PICTURED = "The Responses API takes pictures and documents only from the user, not in {place}."
+_BY_ASSISTANT = (
+    "The Responses API takes pictures and documents only from the user, not in a turn of the "
+    "assistant."
+)
 
 
 class InputWriter:
@@ -36,7 +40,7 @@ class InputWriter:
         self.losses: list[Loss] = []
         self.items: list[Json] = []
         self._keeps_thinking = keeps_thinking
-        self._custom_tools = custom_tools(request)
+        self._custom_tools = custom_tools(request.tools)
         self._custom_calls: set[str] = set()  # ids
 
     def write(self, messages: Sequence[Message]) -> list[Json]:
@@ -48,8 +52,6 @@ class InputWriter:
     def _write_message(self, message: Message) -> None:
         said: list[Json] = []
         for part in message.parts:
-            if getattr(part, "cache", None):
-                self.losses.append(Loss("cache_control", Severity.COSMETIC))
             content = self._content(part, message.role)
             if content is not None:
                 said.append(content)
@@ -86,8 +88,8 @@ class InputWriter:
                     return {"type": "refusal", "refusal": text}
                 return {"type": "input_text", "text": text}
             case Image() | Document() if role is Role.ASSISTANT:
-                reason = _PICTURED.format(place="a turn of the assistant")
-                self.losses.append(Loss("images", Severity.FATAL, reason))
+                field = "images" if isinstance(part, Image) else "documents"
+                self.losses.append(Loss(field, Severity.FATAL, _BY_ASSISTANT))
                 return None
             case Image():
                 return _image(part)
@@ -112,7 +114,7 @@ class InputWriter:
             case Opaque() if part.dialect == NAME:
                 yield part.raw
             case Opaque():
-                self.losses.append(Loss("server_tools", Severity.SEMANTIC))
+                self.losses.append(Loss(part.kind, Severity.SEMANTIC))
             case _:
                 pass
 
@@ -162,7 +164,7 @@ def _piece(piece: Text | Image | Document) -> Json:
 def _image(part: Image) -> Json:
     return {
         "type": "input_image",
-        "image_url": _url(part.source),
+        "image_url": address(part.source),
         "detail": part.detail or "auto",
     }
 
@@ -176,15 +178,7 @@ def _document(part: Document) -> Json:
             return {"type": "input_file", "file_url": url}
         case Inline() as source:
             name = part.name or _file_name(source.media_type)
-            return {"type": "input_file", "filename": name, "file_data": _url(source)}
-
-
-def _url(source: Inline | Remote) -> str:
-    match source:
-        case Remote(url):
-            return url
-        case Inline(media_type, data):
-            return f"data:{media_type};base64,{data}"
+            return {"type": "input_file", "filename": name, "file_data": address(source)}
 
 
 def _file_name(media_type: str) -> str:

@@ -17,13 +17,12 @@ from sidecar.dialects.openai_responses.frames import (
 from sidecar.dialects.openai_responses.items import (
     NAME,
     call_item,
-    is_custom,
     message_item,
     reasoning_item,
     refusal_part,
     text_part,
 )
-from sidecar.dialects.openai_responses.settings import custom_tools
+from sidecar.dialects.openai_responses.namespaces import origins
 from sidecar.neutral.events import (
     Event,
     MessageEnd,
@@ -39,6 +38,7 @@ from sidecar.neutral.problem import Problem
 from sidecar.neutral.request import Opaque, Refusal, Text, Thinking, ToolCall
 from sidecar.neutral.response import AnswerPart
 from sidecar.neutral.usage import Usage
+from sidecar.wire.arguments import custom_tools, free_text, is_custom
 from sidecar.wire.contract import AnswerContext
 from sidecar.wire.json import Json
 
@@ -59,11 +59,14 @@ class _Open:
 class ResponsesEncoder:
     """Writes the stream of one answer."""
 
-    __slots__ = ("_ctx", "_custom", "_open", "_output", "_response", "_usage", "_writer")
+    __slots__ = (
+        "_ctx", "_custom", "_grouped", "_open", "_output", "_response", "_usage", "_writer",
+    )  # fmt: skip
 
     def __init__(self, ctx: AnswerContext) -> None:
         self._ctx = ctx
-        self._custom = custom_tools(ctx.request)
+        self._custom = custom_tools(ctx.request.tools)
+        self._grouped = origins(ctx.request.tools)
         self._writer = FrameWriter()
         self._response: Json | None = None
         self._output: list[Json] = []
@@ -136,10 +139,12 @@ class ResponsesEncoder:
                 return {"id": f"rs_{new_id()}", "type": "reasoning", "summary": []}, SUMMARY
             case ToolCall() if is_custom(part, self._custom):
                 head = {"id": f"ctc_{new_id()}", "status": "in_progress"}
-                return {**head, **call_item(part, is_custom=True), "input": ""}, INPUT
+                call = call_item(part, is_custom=True, origin=self._grouped.get(part.name))
+                return {**head, **call, "input": ""}, INPUT
             case ToolCall():
                 head = {"id": f"fc_{new_id()}", "status": "in_progress"}
-                return {**head, **call_item(part, is_custom=False), "arguments": ""}, ARGUMENTS
+                call = call_item(part, is_custom=False, origin=self._grouped.get(part.name))
+                return {**head, **call, "arguments": ""}, ARGUMENTS
             case Opaque():
                 return (part.raw, None) if part.dialect == NAME else None
 
@@ -188,12 +193,9 @@ def _finished(open: _Open, text: str, end: PartEnd) -> Json:
             return message_item(id, "completed", _part_of(part, text))
         case Thinking(redacted=False):
             return reasoning_item(Thinking(text, end.signature, end.signed_by), id)
+        case ToolCall() if open.slot is INPUT:
+            return {**open.item, "status": "completed", "input": free_text(text)}
         case ToolCall():
-            call = ToolCall(part.id, part.name, text)
-            return {
-                "id": id,
-                "status": "completed",
-                **call_item(call, is_custom=open.slot is INPUT),
-            }
+            return {**open.item, "status": "completed", "arguments": text or "{}"}
         case _:
             return open.item

@@ -8,6 +8,7 @@ from sidecar.neutral.response import StopReason
 from sidecar.neutral.usage import Usage
 from sidecar.wire.contract import AnswerContext
 from sidecar.wire.json import Json
+from sidecar.wire.loose import objects_in
 
 
 def opened(ctx: AnswerContext, id: str, model: str) -> Json:
@@ -80,11 +81,7 @@ def _why_incomplete(stop: StopReason, output: Sequence[Json]) -> str | None:
 
 def _refuses(item: Json) -> bool:
     """Whether an item tells the refusal itself; then the response counts as completed."""
-    content = item.get("content")
-    parts = (
-        [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
-    )
-    return any(part.get("type") == "refusal" for part in parts)
+    return any(part.get("type") == "refusal" for part in objects_in(item, "content"))
 
 
 def _usage(usage: Usage) -> Json:

@@ -6,7 +6,18 @@ from collections.abc import Mapping
 from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.wire import json
 from sidecar.wire.contract import Feature
-from sidecar.wire.error_words import BACKEND_FAULT, STATUS, kind_of, text_of
+from sidecar.wire.error_words import (
+    BACKEND_FAULT,
+    STATUS,
+    answered,
+    codes_in,
+    error_in,
+    kind_of,
+    refuses_effort,
+    refuses_sampling,
+    text_of,
+    words_in,
+)
 from sidecar.wire.json import Json
 
 _CODES = {
@@ -34,25 +45,27 @@ _UNREASONING = re.compile(r"encrypted content is not supported", re.IGNORECASE)
 def decode_error(status: int, body: bytes) -> Problem:
     """What a backend's error answer means.
 
-    Two refusals can be met: reasoning in the history that another account encrypted, and settings
-    of reasoning for a model that does not reason.
+    Some refusals can be met: reasoning in the history that another account encrypted, settings of
+    reasoning or an effort that the model does not know, and sampling where it knows none.
     """
-    error = _error_object(body)
-    words = _words(error) or text_of(body)
-    told = f"answered {status}" + (f": {words}" if words else "")
+    error = error_in(body)
+    words = words_in(error) or text_of(body)
+    told = answered(status, words)
     feature = _refused_feature(error, words) if status == 400 else None
     if feature is not None:
         unsupported = ProblemKind.UNSUPPORTED
         return Problem(unsupported, told, status=status, param=feature.value, quotes=True)
-    kind = kind_of(status, _codes(error), words)
+    kind = kind_of(status, codes_in(error), words)
     return Problem(kind, told, status=status, quotes=bool(words))
 
 
 def _refused_feature(error: Json, words: str) -> Feature | None:
-    if "invalid_encrypted_content" in _codes(error) or _UNREADABLE.search(words):
+    if "invalid_encrypted_content" in codes_in(error) or _UNREADABLE.search(words):
         return Feature.SIGNED_THINKING
+    if refuses_sampling(words):
+        return Feature.SAMPLING
     if str(error.get("param")).startswith("reasoning") or _UNREASONING.search(words):
-        return Feature.THINKING
+        return Feature.EFFORT if refuses_effort(words) else Feature.THINKING
     return None
 
 
@@ -65,47 +78,25 @@ def disguised(body: Json) -> Problem | None:
     status = body.get("status")
     if status in ("failed", "cancelled") and body.get("object") != "error":
         found: Json = error if isinstance(error, dict) else {}
-        words = _words(found) or f"the response is {status}"
+        words = words_in(found) or f"the response is {status}"
         return Problem(_kind_of_failed(found), f"failed: {words}", quotes=bool(found))
     if not error and body.get("object") != "error" and body.get("type") != "error":
         return None
     found = error if isinstance(error, dict) else body
-    words = _words(found) or str(error or "")[:300]
+    words = words_in(found) or str(error or "")[:300]
     kind = _kind_of_failed(found)
     return Problem(kind, f"answered 200 with an error inside: {words}", quotes=True)
 
 
 def _kind_of_failed(error: Json) -> ProblemKind:
     """The kind of an error that came with status 200, by its codes alone."""
-    codes = _codes(error)
+    codes = codes_in(error)
     for code in codes & _FAILED.keys():
         return _FAILED[code]
-    kind = kind_of(400, codes, _words(error))
+    kind = kind_of(400, codes, words_in(error))
     if kind is ProblemKind.BAD_REQUEST and not any(map(_BAD_IMAGE.search, codes)):
         return ProblemKind.BACKEND_ERROR
     return kind
-
-
-def _codes(error: Json) -> set[str]:
-    return {str(error[name]).casefold() for name in ("code", "type") if error.get(name)}
-
-
-def _error_object(body: bytes) -> Json:
-    try:
-        parsed = json.loads(body)
-    except json.InvalidJson:
-        return {}
-    if not isinstance(parsed, dict):
-        return {}
-    error = parsed.get("error")
-    return error if isinstance(error, dict) else parsed
-
-
-def _words(error: Json) -> str:
-    for name in ("message", "error", "detail"):
-        if isinstance(words := error.get(name), str):
-            return words[:300]
-    return ""
 
 
 def code_of(problem: Problem) -> str:

@@ -4,27 +4,15 @@ Encrypted reasoning is all that a signature is: the vendor takes it back without
 (Codex never sends one, the Agents SDK can leave it out) and looks for nothing under another id.
 """
 
-from collections.abc import Collection
-
+from sidecar.dialects.openai_responses.namespaces import Origin
 from sidecar.neutral.request import Thinking, ToolCall
-from sidecar.wire import json
+from sidecar.wire.arguments import free_text
 from sidecar.wire.json import Json
+from sidecar.wire.loose import objects_in, text_in
 from sidecar.wire.signature import unwrapped, wrapped
 
 NAME = "openai-responses"
 ENCRYPTED = "reasoning.encrypted_content"  # what `include` asks for
-
-
-def text_of(part: Json, name: str = "text") -> str:
-    """A text in what a backend sent; empty where there is none."""
-    text = part.get(name)
-    return text if isinstance(text, str) else ""
-
-
-def objects_in(item: Json, name: str) -> list[Json]:
-    """The objects of a list in what a backend sent."""
-    told = item.get(name)
-    return [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
 
 
 # --- reasoning ------------------------------------------------------------------------------------
@@ -36,10 +24,10 @@ def thinking_of(item: Json) -> Thinking | None:
     Its text is the summary, or else the reasoning itself, which open models tell.
     """
     told = objects_in(item, "summary") or objects_in(item, "content")
-    signature, signed_by = unwrapped(text_of(item, "encrypted_content"), NAME)
+    signature, signed_by = unwrapped(text_in(item, "encrypted_content"), NAME)
     if not told and signature is None:
         return None
-    text = "\n\n".join(filter(None, map(text_of, told)))
+    text = "\n\n".join(text for one in told if (text := text_in(one, "text")))
     return Thinking(text, signature, signed_by, redacted=not told)
 
 
@@ -65,33 +53,14 @@ def signed_item(signature: str, text: str) -> Json:
 # --- calls of tools -------------------------------------------------------------------------------
 
 
-def call_item(call: ToolCall, is_custom: bool) -> dict[str, object]:
-    """A call, without an id of its own."""
+def call_item(call: ToolCall, is_custom: bool, origin: Origin | None = None) -> dict[str, object]:
+    """A call, without an id of its own; `origin` is the called tool's."""
     head = {"call_id": call.id, "name": call.name}
+    if origin is not None:
+        head |= {"name": origin[1], "namespace": origin[0]}
     if is_custom:
         return {"type": "custom_tool_call", **head, "input": free_text(call.arguments)}
     return {"type": "function_call", **head, "arguments": call.arguments or "{}"}
-
-
-def free_text(arguments: str) -> str:
-    """What a custom tool is called with, out of arguments such as {"input": text}."""
-    try:
-        told = json.loads(arguments)
-    except json.InvalidJson:
-        return arguments
-    if isinstance(told, dict) and isinstance(text := told.get("input"), str):
-        return text
-    return arguments
-
-
-def as_arguments(text: str) -> str:
-    """The arguments that stand for the free text of a custom tool."""
-    return json.dumps({"input": text}).decode()
-
-
-def is_custom(call: ToolCall, custom_tools: Collection[str]) -> bool:
-    """Whether a call is one of a custom tool; other dialects do not say so."""
-    return call.custom or call.name in custom_tools
 
 
 # --- what is said ---------------------------------------------------------------------------------

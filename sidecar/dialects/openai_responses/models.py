@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from sidecar.wire.contract import ModelEntry
 from sidecar.wire.json import Json
+from sidecar.wire.loose import count_in, text_in
 
 # what vendors call the same thing: OpenRouter, vLLM, Groq, Mistral, llama.cpp
 _CONTEXT = ("context_length", "max_model_len", "context_window", "max_context_length")
@@ -21,24 +22,15 @@ def decode_models(body: object) -> Sequence[ModelEntry]:
 
 
 def _entry(model: Json) -> ModelEntry:
-    owner, created = model.get("owned_by"), model.get("created")
-    meta = model.get("meta")
-    trained = _number(meta, ("n_ctx_train",)) if isinstance(meta, dict) else None
+    contexts = [count_in(model, name) for name in _CONTEXT]
+    contexts.append(count_in(model.get("meta"), "n_ctx_train"))
     return ModelEntry(
-        id=str(model["id"]),
-        owned_by=owner if isinstance(owner, str) else "",
-        created=created if isinstance(created, int) else 0,
-        context=_number(model, _CONTEXT) or trained,
-        max_output=_number(model, _MAX_OUTPUT),
+        id=text_in(model, "id"),
+        owned_by=text_in(model, "owned_by"),
+        created=count_in(model, "created"),
+        context=next(filter(None, contexts), None),
+        max_output=next(filter(None, (count_in(model, name) for name in _MAX_OUTPUT)), None),
     )
-
-
-def _number(told: Json, names: Sequence[str]) -> int | None:
-    for name in names:
-        value = told.get(name)
-        if isinstance(value, int) and value > 0:
-            return value
-    return None
 
 
 def learn_model(entry: ModelEntry, told: Json) -> ModelEntry:

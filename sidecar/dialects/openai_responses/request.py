@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 from sidecar.dialects.openai_responses.items import ENCRYPTED
-from sidecar.neutral.problem import Problem, ProblemKind, RequestRefused
 from sidecar.wire import json, splice
 from sidecar.wire.contract import Feature, Operation, RequestFacts, RequestLimits, RequestPatch
-from sidecar.wire.facts import check_body, check_model, check_stream, size_of
+from sidecar.wire.facts import check_body, check_model, check_stream, size_of, too_large
 from sidecar.wire.fields import kind, refused
 from sidecar.wire.json import Json
 from sidecar.wire.signature import MARK
@@ -21,7 +20,8 @@ def facts(operation: Operation, body: object, limits: RequestLimits) -> RequestF
     told = check_body(body)
     model, stream = check_model(told), check_stream(told)
     _check_input(told, limits)
-    return RequestFacts(operation, model, stream, wants_usage=True)
+    is_streamed = stream and operation is Operation.CHAT
+    return RequestFacts(operation, model, is_streamed, wants_usage=True)
 
 
 def _check_input(body: Json, limits: RequestLimits) -> None:
@@ -32,16 +32,18 @@ def _check_input(body: Json, limits: RequestLimits) -> None:
         told = "`input` is missing or empty; a text or a list of items was expected."
         raise refused(told, "input", "empty_input")
     if isinstance(given, str):
-        given = [given]
+        given = [{"content": given}]
     elif not isinstance(given, list):
         told = f"`input` is {kind(given)}; a text or a list of items was expected."
         raise refused(told, "input", "invalid_input")
-    elif wrong := next((at for at, one in enumerate(given) if not isinstance(one, dict)), None):
-        told = f"`input[{wrong}]` is {kind(given[wrong])}; an item was expected."
-        raise refused(told, f"input[{wrong}]", "invalid_input")
-    if len(given) > limits.messages:
+    for place, item in enumerate(given):
+        if not isinstance(item, dict):
+            told = f"`input[{place}]` is {kind(item)}; an item was expected."
+            raise refused(told, f"input[{place}]", "invalid_input")
+    messages = sum(map(_is_message, given))
+    if messages > limits.messages:
         raise refused(
-            f"`input` holds {len(given)} items; at most {limits.messages} are taken. "
+            f"`input` holds {messages} messages; at most {limits.messages} are taken. "
             "Drop or summarise the oldest ones.",
             "input",
             "too_many_messages",
@@ -49,19 +51,20 @@ def _check_input(body: Json, limits: RequestLimits) -> None:
     _check_size(given, limits)
 
 
+def _is_message(item: Json) -> bool:
+    """Not so are reasoning, calls and their results, of which one turn can have hundreds."""
+    return (item.get("type") or "message") == "message"
+
+
 def _check_size(items: Sequence[object], limits: RequestLimits) -> None:
     size = 0
     for place, item in enumerate(items):
         size += size_of(item)
         if size > limits.content:
-            raise RequestRefused(
-                Problem(
-                    ProblemKind.TOO_LARGE,
-                    f"The items of `input` are larger than {limits.content} bytes (passed at "
-                    f"input[{place}]). Shorten the history or send smaller attachments.",
-                    code="content_too_large",
-                    param=f"input[{place}]",
-                )
+            raise too_large(
+                f"The items of `input` are larger than {limits.content} bytes (passed at "
+                f"input[{place}]). Shorten the history or send smaller attachments.",
+                f"input[{place}]",
             )
 
 
@@ -79,11 +82,7 @@ def patch(raw: bytes, wanted: RequestPatch) -> bytes:
     found = splice.members(raw)
     edits: list[splice.Edit] = []
     if wanted.model is not None:
-        name = json.dumps(wanted.model)
-        spans = [one for one in found if one.key == "model"]
-        edits += [splice.Edit(one.start, one.end, name) for one in spans]
-        if not spans:
-            edits.append(splice.insertion(raw, b'"model":' + name))
+        edits += splice.setting(raw, found, "model", json.dumps(wanted.model))
     strips_all = Feature.SIGNED_THINKING in wanted.without
     for one in found:
         if one.key == "input" and (is_marked or strips_all):

@@ -1,29 +1,27 @@
 """Whole answers: is it one, what did it cost, and both ways between it and the neutral form."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from sidecar.dialects.openai_responses.envelope import closed, opened
 from sidecar.dialects.openai_responses.errors import disguised
 from sidecar.dialects.openai_responses.items import (
     NAME,
-    as_arguments,
     call_item,
-    is_custom,
     message_item,
-    objects_in,
     reasoning_item,
     refusal_part,
-    text_of,
     text_part,
     thinking_of,
 )
-from sidecar.dialects.openai_responses.settings import custom_tools
+from sidecar.dialects.openai_responses.namespaces import Origin, origins
 from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.neutral.request import Opaque, Refusal, Text, Thinking, ToolCall
 from sidecar.neutral.response import AnswerPart, ChatResponse, StopReason
 from sidecar.neutral.usage import Usage
+from sidecar.wire.arguments import custom_tools, is_custom, of_free_text
 from sidecar.wire.contract import AnswerContext, Operation
 from sidecar.wire.json import Json
+from sidecar.wire.loose import count_in, objects_in, text_in
 
 NewId = Callable[[], str]
 
@@ -48,17 +46,12 @@ def usage(body: Json) -> Usage | None:
         return None
     read = told.get("input_tokens_details")
     return Usage(
-        input_tokens=_count(told, "input_tokens"),
-        output_tokens=_count(told, "output_tokens"),
-        cached_input_tokens=_count(read, "cached_tokens"),
-        reasoning_output_tokens=_count(told.get("output_tokens_details"), "reasoning_tokens"),
-        cache_write_input_tokens=_count(read, "cache_write_tokens"),
+        input_tokens=count_in(told, "input_tokens"),
+        output_tokens=count_in(told, "output_tokens"),
+        cached_input_tokens=count_in(read, "cached_tokens"),
+        reasoning_output_tokens=count_in(told.get("output_tokens_details"), "reasoning_tokens"),
+        cache_write_input_tokens=count_in(read, "cache_write_tokens"),
     )
-
-
-def _count(told: object, name: str) -> int:
-    value = told.get(name) if isinstance(told, dict) else None
-    return value if isinstance(value, int) and value > 0 else 0
 
 
 def decode_count(body: Json) -> int | None:
@@ -84,16 +77,15 @@ def decode_response(body: Json, ctx: AnswerContext) -> ChatResponse:
         parts,
         stop_of(body, {type(part) for part in parts}),
         usage=usage(body),
-        id=text_of(body, "id"),
-        model=text_of(body, "model"),
+        id=text_in(body, "id"),
+        model=text_in(body, "model"),
     )
 
 
 def stop_of(response: Json, said: Collection[type[AnswerPart]]) -> StopReason:
     """Why a model stopped; `said` are the kinds of the parts of its answer."""
     if response.get("status") == "incomplete":
-        details = response.get("incomplete_details")
-        reason = details.get("reason") if isinstance(details, dict) else None
+        reason = text_in(response.get("incomplete_details"), "reason")
         return StopReason.REFUSAL if reason == "content_filter" else StopReason.MAX_TOKENS
     if ToolCall in said:
         return StopReason.TOOL_CALLS
@@ -115,19 +107,19 @@ def _parts_of(item: Json, new_id: NewId) -> Iterable[AnswerPart]:
 
 def said_of(content: Json) -> Text | Refusal | None:
     """A part of a message's content; None where it says nothing."""
-    if text := text_of(content):
+    if text := text_in(content, "text"):
         return Text(text)
-    if refusal := text_of(content, "refusal"):
+    if refusal := text_in(content, "refusal"):
         return Refusal(refusal)
     return None
 
 
 def call_of(item: Json, new_id: NewId) -> ToolCall:
     """The call that an item holds."""
-    call_id, name = text_of(item, "call_id") or f"call_{new_id()}", text_of(item, "name")
+    call_id, name = text_in(item, "call_id") or f"call_{new_id()}", text_in(item, "name")
     if item.get("type") == "custom_tool_call":
-        return ToolCall(call_id, name, as_arguments(text_of(item, "input")), custom=True)
-    return ToolCall(call_id, name, text_of(item, "arguments"))
+        return ToolCall(call_id, name, of_free_text(text_in(item, "input")), custom=True)
+    return ToolCall(call_id, name, text_in(item, "arguments"))
 
 
 # --- to a client ----------------------------------------------------------------------------------
@@ -135,13 +127,18 @@ def call_of(item: Json, new_id: NewId) -> ToolCall:
 
 def encode_response(answer: ChatResponse, ctx: AnswerContext) -> Json:
     """The answer as a client gets it: every part is an item of its own."""
-    custom = custom_tools(ctx.request)
-    output = [item for part in answer.parts for item in _items_of(part, custom, ctx.new_id)]
+    custom = custom_tools(ctx.request.tools)
+    grouped = origins(ctx.request.tools)
+    output = [
+        item for part in answer.parts for item in _items_of(part, custom, grouped, ctx.new_id)
+    ]
     response = opened(ctx, answer.id, answer.model)
     return closed(response, output, answer.stop, answer.usage, ctx)
 
 
-def _items_of(part: AnswerPart, custom: Collection[str], new_id: NewId) -> Iterable[Json]:
+def _items_of(
+    part: AnswerPart, custom: frozenset[str], grouped: Mapping[str, Origin], new_id: NewId
+) -> Iterable[Json]:
     match part:
         case Text(text):
             yield message_item(f"msg_{new_id()}", "completed", text_part(text))
@@ -152,7 +149,7 @@ def _items_of(part: AnswerPart, custom: Collection[str], new_id: NewId) -> Itera
         case ToolCall():
             takes_text = is_custom(part, custom)
             head = {"id": f"{'ctc' if takes_text else 'fc'}_{new_id()}", "status": "completed"}
-            yield {**head, **call_item(part, takes_text)}
+            yield {**head, **call_item(part, takes_text, grouped.get(part.name))}
         case Opaque() if part.dialect == NAME:
             yield part.raw
         case Opaque():

@@ -3,6 +3,7 @@ answers that repeat it."""
 
 from sidecar.dialects.openai_responses.items import NAME
 from sidecar.neutral.request import ChatRequest, Choosing, Opaque, Reasoning, Tool
+from sidecar.wire.arguments import custom_tools
 from sidecar.wire.json import Json
 
 _NO_PARAMETERS: Json = {"type": "object", "properties": {}}
@@ -32,11 +33,6 @@ def _tool(tool: Tool) -> Json:
     }
 
 
-def custom_tools(request: ChatRequest) -> frozenset[str]:
-    """The names of the tools that take free text."""
-    return frozenset(tool.name for tool in request.tools if isinstance(tool, Tool) and tool.custom)
-
-
 def tool_choice(request: ChatRequest) -> str | Json:
     """How the model chooses its tools."""
     choice = request.tool_choice
@@ -44,7 +40,7 @@ def tool_choice(request: ChatRequest) -> str | Json:
         return Choosing.AUTO.value
     if choice.choosing is not Choosing.NAMED:
         return choice.choosing.value
-    kind = "custom" if choice.name in custom_tools(request) else "function"
+    kind = "custom" if choice.name in custom_tools(request.tools) else "function"
     return {"type": kind, "name": choice.name}
 
 

@@ -1,7 +1,6 @@
 """The tap beside a relayed stream."""
 
 from sidecar.dialects.openai_responses.errors import disguised, failed
-from sidecar.dialects.openai_responses.items import text_of
 from sidecar.dialects.openai_responses.response import usage
 from sidecar.neutral.problem import Problem
 from sidecar.neutral.usage import Usage
@@ -9,6 +8,7 @@ from sidecar.wire import json
 from sidecar.wire.contract import Reading, RequestFacts
 from sidecar.wire.framing import frame_data, sse
 from sidecar.wire.json import Json
+from sidecar.wire.loose import object_in, text_in
 
 DONE = b"[DONE]"  # some servers send it, though nothing asks for it here
 UNDER_WAY = ("response.created", "response.in_progress", "response.queued")
@@ -28,46 +28,26 @@ _UNTOLD: Json = {
 }
 
 
-def event_of(data: bytes) -> Json | None:
-    """The event that a frame carries; None where that is no object in JSON."""
-    try:
-        event = json.loads(data)
-    except json.InvalidJson:
-        return None
-    return event if isinstance(event, dict) else None
-
-
-def response_of(event: Json) -> Json:
-    """The response that an event tells of, as far as it does."""
-    response = event.get("response")
-    return response if isinstance(response, dict) else {}
-
-
 def failure_in(event: Json) -> Problem | None:
     """What an event says has gone wrong."""
     kind = event.get("type")
     if kind in FAILED:
-        return disguised({**response_of(event), "status": "failed"})
-    return disguised(event) or (disguised(response_of(event)) if kind in ENDED else None)
+        return disguised({**object_in(event, "response"), "status": "failed"})
+    return disguised(event) or (disguised(object_in(event, "response")) if kind in ENDED else None)
 
 
 class ResponsesTap:
     """Reads the events of one stream, and remembers where it stands so that it can fail it."""
 
-    __slots__ = ("_finished", "_next", "_response", "model", "problem", "usage")
+    __slots__ = ("_next", "_response", "finished", "model", "problem", "usage")
 
     def __init__(self, facts: RequestFacts) -> None:
         self.usage: Usage | None = None
         self.model: str | None = None
         self.problem: Problem | None = None
-        self._finished = False
+        self.finished = False
         self._next = 0  # the sequence number of an event of ours
         self._response = _UNTOLD
-
-    @property
-    def finished(self) -> bool:
-        """Whether the response has come to its end."""
-        return self._finished
 
     def read(self, frame: bytes) -> tuple[Reading, bytes]:
         """What a frame says, and what the client gets for it; never raises."""
@@ -93,7 +73,7 @@ class ResponsesTap:
             return Reading.COMMENT
         if data.strip() == DONE:
             return Reading.DONE
-        event = event_of(data)
+        event = json.loads_object(data)
         if event is None:
             return Reading.MALFORMED
         number = event.get("sequence_number")
@@ -107,20 +87,20 @@ class ResponsesTap:
         return Reading.CONTENT if _says(event) else Reading.GREETING
 
     def _read_response(self, event: Json, has_ended: bool) -> Reading:
-        response = response_of(event)
+        response = object_in(event, "response")
         self._response = response or self._response
-        self.model = text_of(response, "model") or self.model
+        self.model = text_in(response, "model") or self.model
         self.usage = usage(response) or self.usage
-        self._finished = self._finished or has_ended
+        self.finished = self.finished or has_ended
         return Reading.FINISH if has_ended else Reading.GREETING
 
 
 def _says(event: Json) -> bool:
     """Whether an event within a response tells the client anything of the answer."""
-    kind = text_of(event, "type")
+    kind = text_in(event, "type")
     if kind == "response.output_item.added":
-        item = event.get("item")
-        return isinstance(item, dict) and item.get("type") not in _SAYS_NOTHING_YET
+        item = object_in(event, "item")
+        return bool(item) and item.get("type") not in _SAYS_NOTHING_YET
     if kind.endswith(".delta"):
         return bool(event.get("delta"))
     return kind.endswith(".done")

@@ -14,11 +14,12 @@ from sidecar.dialects.openai_responses.frames import (
     Place,
     Slot,
 )
-from sidecar.dialects.openai_responses.items import objects_in, text_of
-from sidecar.dialects.openai_responses.tap import ENDED, event_of, response_of
+from sidecar.dialects.openai_responses.tap import ENDED
+from sidecar.wire import json
 from sidecar.wire.contract import RequestFacts
 from sidecar.wire.framing import frame_data
 from sidecar.wire.json import Json
+from sidecar.wire.loose import object_in, objects_in, text_in
 
 _GROWS = {"summary": [], "content": [], "arguments": "", "input": ""}  # empty when an item begins
 
@@ -48,20 +49,20 @@ def _grown(writer: FrameWriter, slot: Slot, at: Place, part: Json, text: str) ->
 
 def _texts(item: Json, output_index: int) -> Iterator[tuple[Slot, Place, Json, str]]:
     """The texts of an item, each with its place and the part that it fills."""
-    id = text_of(item, "id")
+    id = text_in(item, "id")
     match item.get("type"):
         case "message":
             for index, part in enumerate(objects_in(item, "content")):
                 slot = REFUSAL if part.get("type") == "refusal" else TEXT
-                yield slot, Place(id, output_index, index), part, text_of(part, slot.whole)
+                yield slot, Place(id, output_index, index), part, text_in(part, slot.whole)
         case "reasoning":
             for slot, name in ((SUMMARY, "summary"), (REASONING, "content")):
                 for index, part in enumerate(objects_in(item, name)):
-                    yield slot, Place(id, output_index, index), part, text_of(part)
+                    yield slot, Place(id, output_index, index), part, text_in(part, "text")
         case "function_call":
-            yield ARGUMENTS, Place(id, output_index), item, text_of(item, "arguments")
+            yield ARGUMENTS, Place(id, output_index), item, text_in(item, "arguments")
         case "custom_tool_call":
-            yield INPUT, Place(id, output_index), item, text_of(item, "input")
+            yield INPUT, Place(id, output_index), item, text_in(item, "input")
         case _:
             pass
 
@@ -74,11 +75,11 @@ def fold(frames: Sequence[bytes]) -> Json:
     response: Json = {}
     items: list[Json] = []
     for frame in frames:
-        event = event_of(frame_data(frame) or b"")
+        event = json.loads_object(frame_data(frame) or b"")
         if event is None:
             continue
         if event.get("type") in ENDED:
-            response = response_of(event)
+            response = object_in(event, "response")
         elif event.get("type") == "response.output_item.done":
             items += [item for item in (event.get("item"),) if isinstance(item, dict)]
     return response if response.get("output") or not items else {**response, "output": items}

@@ -7,6 +7,7 @@ alternate, as the vendor's own documentation of the conversation does.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from tests.fakes.seen import Seen
 from tests.fakes.strict import anthropic_answers as told
@@ -169,6 +170,28 @@ REQUEST = record(
 )
 
 
+@dataclass(frozen=True)
+class Age:
+    """What models of one age take."""
+
+    most: int = 128_000  # tokens that it writes
+    thinking: str = "adaptive"
+    samples: bool = False
+    continues: bool = False  # goes on with a last turn of the assistant
+
+
+AGES: Mapping[str, Age] = {  # by a part of the name; all others are new
+    "claude-3-haiku": Age(most=4096, thinking="none", samples=True, continues=True),
+    "-4-5": Age(most=64_000, thinking="enabled", samples=True, continues=True),
+    "-4-6": Age(samples=True),
+}
+
+
+def _age(body: Json) -> Age:
+    model_name = str(body["model"])
+    return next((age for name, age in AGES.items() if name in model_name), Age())
+
+
 def authorised(seen: Seen) -> None:
     """The key in either of two headers (the vendor's own client sends a bearer token)."""
     if KEY not in (seen.header("x-api-key"), (seen.header("authorization") or "")[7:]):
@@ -191,8 +214,9 @@ def read(body: Json) -> Asked:
             _results(before, content, place)
         else:
             _thinking(content, place)
+    _size(body)
     if messages[-1][0] == "assistant":
-        raise Refused("", "The conversation must end with a user message.")
+        _prefill(body, messages[-1][1])
     _tools(body)
     _thinking_rules(body, messages)
     _once(body)
@@ -269,7 +293,7 @@ def _thinking_rules(body: Json, messages: Sequence[Turn]) -> None:
     kind = part(body.get("thinking")).get("type")
     if kind not in ("enabled", "adaptive"):
         return
-    if kind != ("enabled" if _is_older(body) else "adaptive"):
+    if kind != _age(body).thinking:
         raise Refused("", f'"thinking.type.{kind}" is not supported for this model.')
     if body.get("temperature", 1) != 1 or "top_k" in body:
         raise Refused("temperature", "may only be set to 1 when thinking is enabled")
@@ -279,9 +303,22 @@ def _thinking_rules(body: Json, messages: Sequence[Turn]) -> None:
         _budget_rules(body, messages)
 
 
-def _is_older(body: Json) -> bool:
-    """Of the models that think by a budget and take sampling; all others think as they like."""
-    return "-4-5" in str(body["model"])
+def _size(body: Json) -> None:
+    most, asked = _age(body).most, int(str(body["max_tokens"]))
+    if asked > most:
+        raise Refused(
+            "max_tokens",
+            f"{asked} > {most}, which is the maximum allowed number of output tokens for "
+            f"{body['model']}",
+        )
+
+
+def _prefill(body: Json, last: Sequence[Json]) -> None:
+    if not _age(body).continues or "thinking" in body:
+        raise Refused("", "The conversation must end with a user message.")
+    text = str(last[-1].get("text", ""))
+    if text != text.rstrip():
+        raise Refused("messages", "final assistant content cannot end with trailing whitespace")
 
 
 def _budget_rules(body: Json, messages: Sequence[Turn]) -> None:
@@ -299,7 +336,7 @@ def _budget_rules(body: Json, messages: Sequence[Turn]) -> None:
 
 def _once(body: Json) -> None:
     """What a request may say only so often, or not at all to the newer models."""
-    if not _is_older(body) and (gone := SAMPLING & set(body)):
+    if not _age(body).samples and (gone := SAMPLING & set(body)):
         raise Refused(min(gone), "is not supported for this model")
     if "temperature" in body and "top_p" in body:
         raise Refused("", "`temperature` and `top_p` cannot both be specified for this model")

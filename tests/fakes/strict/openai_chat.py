@@ -220,6 +220,10 @@ def _output(body: Json) -> None:
             "'messages' must contain the word 'json' in some form, to use 'response_format' of "
             "type 'json_object'.",
         )
+    for tool in items(body.get("tools")):
+        function = part(tool["function"])
+        if function.get("strict") is True:
+            all_required(function.get("parameters"), "tools.function.parameters")
     asked = part(form.get("json_schema"))
     if asked.get("strict") is True:
         all_required(asked.get("schema"), "response_format.json_schema.schema")

@@ -52,7 +52,10 @@ IN_IMAGE = record(
 )
 IN_FILE = record(
     TYPED,
-    {"file_data": model.data_uri, **dict.fromkeys(("file_id", "file_url", "filename"), filled)},
+    {
+        **dict.fromkeys(("file_data", "file_url"), model.data_uri),
+        **dict.fromkeys(("file_id", "filename"), filled),
+    },
 )
 OUT_TEXT = record({**TYPED, "text": text}, {"annotations": listed(mapping), "logprobs": anything})
 OUT_REFUSAL = record({**TYPED, "refusal": text})
@@ -301,6 +304,8 @@ def _picture(told: Json) -> Picture | None:
         case "input_image":
             return model.data_uri(told.get("image_url"), "input.image_url")
         case "input_file":
+            if "file_url" in told:
+                return Picture("document", None)
             return model.data_uri(told.get("file_data"), "input.file_data")
         case _:
             return None

@@ -158,6 +158,7 @@ ROWS: list[Row] = [
     ("openai", "messages.3", {"role": "user", "content": "x"}, "did not have response messages"),
     ("openai", "stream", False, "is only allowed when 'stream' is enabled"),
     ("openai", "stop", list("abcde"), "stop: List should have between 0 and 4"),
+    ("openai", "tools.0.function.strict", True, "'additionalProperties'"),
     ("openai", "tools.0.function.name", "n" * 65, "tools.0.function.name: String should match"),
     ("openai", "tool_choice", {"type": "function", "function": {"name": "x"}}, "'x' not found"),
     ("openai", "response_format", {"type": "json_object"}, "must contain the word 'json'"),
@@ -192,6 +193,7 @@ ROWS: list[Row] = [
     ("ollama", "messages.1.content", [{"type": "text", "text": "hi"}], "messages.1.content"),
     ("ollama", "messages.1.images", ["data:image/png;base64,iVBORw0KGgo="], "Invalid base64"),
     ("ollama", "messages.0.role", "developer", "messages.0.role"),
+    ("ollama", "messages.1", {"role": "system", "content": "x"}, "must be at the beginning"),
     ("ollama", "messages.2.tool_calls.0.function.arguments", "{}", "arguments"),
     ("ollama", "messages.2.tool_calls.0.type", "function", "type: Extra inputs"),
     ("ollama", "messages.3.tool_name", "clock", "names no waiting call"),
@@ -227,6 +229,14 @@ def test_a_good_request_is_taken(name: str) -> None:
     assert asked.tools == {"weather": SCHEMA}
 
 
+def test_a_document_may_stand_at_an_address() -> None:
+    told = {"type": "input_file", "file_url": "https://files.example/page.pdf"}
+    body = changed(RESPONSES, "input.3.output", [told])
+    assert openai_responses.VENDOR.read(body).pictures == [model.Picture("document", None)]
+    with pytest.raises(Refused, match="file_url"):
+        openai_responses.VENDOR.read(changed(body, "input.3.output.0.file_url", "page.pdf"))
+
+
 @pytest.mark.parametrize(("name", "where", "to", "said"), ROWS)
 def test_a_rule(name: str, where: str, to: object, said: str) -> None:
     vendor, body = GOOD[name]
@@ -255,6 +265,25 @@ def test_newer_models_think_as_they_like_and_take_no_sampling() -> None:
         (changed(newer, "thinking", budget), "thinking.type.enabled"),
         (changed(ANTHROPIC, "thinking", {"type": "adaptive"}), "thinking.type.adaptive"),
         (changed(newer, "top_p", 0.5), "top_p"),
+    ]:
+        with pytest.raises(Refused, match=said):
+            anthropic.VENDOR.read(body)
+
+
+def test_older_models_continue_an_answer_and_write_less() -> None:
+    begun = changed(
+        ANTHROPIC,
+        "messages",
+        [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "Well,"}],
+    )
+    assert anthropic.VENDOR.read(begun).model == ANTHROPIC["model"]
+    oldest = changed(begun, "model", "claude-3-haiku-20240307")
+    for body, said in [
+        (changed(begun, "model", "claude-opus-4-8"), "must end with a user message"),
+        (changed(begun, "messages.1.content", "Well, "), "trailing whitespace"),
+        (changed(begun, "thinking", {"type": "disabled"}), "must end with a user message"),
+        (changed(oldest, "max_tokens", 4097), "4097 > 4096"),
+        (changed(oldest, "thinking", {"type": "enabled", "budget_tokens": 1024}), "must end"),
     ]:
         with pytest.raises(Refused, match=said):
             anthropic.VENDOR.read(body)

@@ -1,6 +1,7 @@
 """Answers that cross into the client's dialect: as they come, whole, folded, unfolded, verified."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from sidecar.dataplane.crossing import ChatCrossing, CountCrossing, CrossingTap
 from sidecar.dataplane.passage import Whole
 from sidecar.neutral.problem import AttemptFailed, Problem, ProblemKind
+from sidecar.neutral.request import ChatRequest, JsonOutput
 from sidecar.neutral.usage import Usage
 from sidecar.wire import json
 from sidecar.wire.contract import Dialect, Expectation, Operation, Reading
@@ -56,7 +58,7 @@ LONG = {"short": "a_name_that_only_the_client_knows"}
 
 
 def tap(backend: Dialect, client: Dialect, original: dict[str, str] | None = None) -> CrossingTap:
-    return CrossingTap(backend, client, context(stream=True), original or {})
+    return CrossingTap(backend, client, context(stream=True), None, original or {})
 
 
 def read(one: CrossingTap, frames: Sequence[bytes]) -> tuple[list[Reading], bytes]:
@@ -345,3 +347,36 @@ async def test_a_stream_is_no_count() -> None:
     with pytest.raises(AttemptFailed) as caught:
         await open_passage(reply, CountCrossing(ANTHROPIC, RESPONSES), False)
     assert caught.value.problem.kind is K.PROTOCOL
+
+
+# --- what a backend is made to give ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("output", "content", "is_well"),
+    [
+        (JsonOutput(), '{"a": 1}', True),
+        (JsonOutput(), "no JSON", False),
+        (JsonOutput({"required": ["a"]}), '{"a": 1}', True),
+        (JsonOutput({"required": ["a"]}), '{"b": 1}', False),
+        (JsonOutput({"required": ["a"]}, strict=False), '{"b": 1}', True),
+        (None, "no JSON", True),
+    ],
+)
+async def test_json_is_looked_at_though_the_backend_was_made_to_give_it(
+    output: JsonOutput | None, content: str, is_well: bool
+) -> None:
+    ctx = replace(context(stream=True), request=ChatRequest((), output=output))
+    passage = ChatCrossing(OPENAI, ANTHROPIC, ctx, None, {})
+    assert passage.asks_stream, "it is told as it comes"
+    frames = [says(content), says(finish="stop"), DONE]
+    one = passage.tap()
+    readings = [one.read(frame)[0] for frame in frames]
+    assert (one.problem is None) is is_well
+    assert (readings[-1] is R.DONE) is is_well
+    if is_well:
+        passage.whole(json.loads(whole(content)), b"")
+        return
+    assert one.problem is not None and one.problem.kind is K.UNMET
+    with pytest.raises(AttemptFailed):
+        passage.whole(json.loads(whole(content)), b"")

@@ -86,7 +86,11 @@ def test_what_nobody_knows_is_opaque_and_answered_by_whose_ground_it_is(
     path: str, dialect: Dialect
 ) -> None:
     assert find(path) == Asked(dialect, Operation.OPAQUE)
-    assert find(path, anthropic_version="1") == Asked(dialect, Operation.OPAQUE)
+
+
+def test_a_client_that_is_marked_is_answered_in_its_own_words() -> None:
+    asked = find("/v1/v1/messages", anthropic_version="1")
+    assert asked == Asked(ANTHROPIC, Operation.OPAQUE)
 
 
 @pytest.mark.parametrize("path", OLLAMA.managing)

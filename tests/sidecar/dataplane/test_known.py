@@ -50,7 +50,7 @@ async def test_a_page_lists_what_is_on_offer(page: Asked, names: list[str]) -> N
 async def test_ollamas_page_and_its_greeting() -> None:
     tell = partial(known.tell_models, entries=ENTRIES, steering=STEERING)
     tags = await exchange(partial(tell, asked=asked("/api/tags")), dialect=OLLAMA)
-    assert [one["model"] for one in tags.json()["models"]] == ["Chat", "llama3:latest"]
+    assert [one["model"] for one in tags.json()["models"]] == ["Chat:latest", "llama3:latest"]
     greeting = await exchange(partial(tell, asked=asked("/")), dialect=OLLAMA)
     assert (greeting.text, greeting.headers["content-type"]) == ("Ollama is running", "text/plain")
 

@@ -28,6 +28,7 @@ from tests.sidecar.dataplane.crossings import (
 from tests.sidecar.dataplane.script import candidate, inbound, outbound, prepared, route
 from tests.sidecar.examples import bearer
 
+LOST_THINKING = Loss("thinking", Severity.COSMETIC)
 VIA = {"x-sidecar-via": "me", "Accept-Encoding": "identity", "Content-Type": "application/json"}
 
 
@@ -201,7 +202,36 @@ def test_a_relayed_request_does_without_a_feature_too() -> None:
     asked = asks(OLLAMA, body={"think": True})
     assert "think" in sent(prepared(asked, there(OLLAMA)))
     made = prepared(asked, there(OLLAMA), "m", Feature.THINKING)
-    assert sent(made)["think"] is None and made.losses == ()
+    assert sent(made)["think"] is None and made.losses == (LOST_THINKING,)
+
+
+def thinks(signature: str) -> dict[str, Any]:
+    block = {"type": "thinking", "thinking": "t", "signature": signature}
+    turn = {"role": "assistant", "content": [block, {"type": "text", "text": "a"}]}
+    return {"max_tokens": 9, "messages": [*HI, turn, *HI]}
+
+
+MENTIONS = {"max_tokens": 9, "messages": [{"role": "user", "content": "llm-sidecar.openai."}]}
+
+
+@pytest.mark.parametrize(
+    ("body", "without", "losses"),
+    [
+        pytest.param(thinks("Eq1"), (), (), id="its own"),
+        pytest.param(thinks("llm-sidecar.openai.Eq1"), (), (LOST_THINKING,), id="another's"),
+        pytest.param(thinks("Eq1"), (Feature.SIGNED_THINKING,), (LOST_THINKING,), id="refused"),
+        pytest.param(MENTIONS, (), (), id="words that look like a mark"),
+        pytest.param(MENTIONS, (Feature.SIGNED_THINKING,), (), id="nothing to leave out"),
+    ],
+)
+def test_a_relay_tells_that_it_takes_thinking_out(
+    body: dict[str, Any], without: tuple[Feature, ...], losses: tuple[Loss, ...]
+) -> None:
+    made = prepared(asks(ANTHROPIC, body=body), there(ANTHROPIC), "m", *without)
+    assert made.losses == losses
+    assert ("thinking" in json.dumps(sent(made)["messages"]).decode()) is (
+        body is not MENTIONS and not losses
+    )
 
 
 # --- losses ---------------------------------------------------------------------------------------

@@ -205,6 +205,7 @@ def test_listed_first(asked: str | None, expected: list[tuple[str, str | None]])
 def test_a_backend_without_a_default_is_sent_the_first_model_that_it_lists() -> None:
     seen = views(ollama=view(listed=["llama3", "qwen3"]), openai=view(listed=[]), new=view())
     assert models_of(ANY, "auto", seen) == [("ollama", "llama3"), ("openai", None), ("new", None)]
+    assert models_of(ANY, "phi4", seen)[1] == ("openai", "phi4"), "it may have got it since"
     chat = route("chat", targets=[("ollama", None)])
     assert models_of(chat, None, seen) == [("ollama", None)]
 
@@ -304,3 +305,20 @@ def test_a_plan_knows_how_much_its_models_read_and_write() -> None:
     known = replace(view(context={"m": 8192}), max_output={"m": 1024})
     (found,) = plan(route("chat", targets=[("a", "m")]), None, views(a=known)).candidates
     assert (found.context, found.max_output) == (8192, 1024)
+
+
+@pytest.mark.parametrize(
+    ("asked", "plain"),
+    [
+        ("chat", "chat"),
+        ("chat:latest", "chat"),
+        ("Tagged:latest", "Tagged:latest"),
+        ("gpt-5:latest", "gpt-5"),
+        ("llama3:8b", "llama3:8b"),
+        ("nobody:latest", "nobody:latest"),
+    ],
+)
+def test_a_name_means_the_same_with_the_default_tag(asked: str, plain: str) -> None:
+    names = ("chat", "tagged:latest", "gpt-*")
+    table = RouteTable([Route("r", names, (), RetrySettings())])
+    assert table.plain(asked) == plain

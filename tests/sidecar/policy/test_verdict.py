@@ -54,7 +54,7 @@ def test_every_target_is_named_with_what_was_wrong() -> None:
     problem = verdict(history, size=3, rests={"third": 12.4})
     assert problem.message == (
         "No backend of this route could answer. primary: failed by connect (2 tries); "
-        "fallback: failed by timeout; third: rests for 12 s more, as it asked."
+        "fallback: failed by timeout; third: rests for 12 s more."
     )
     assert "third: not tried" in verdict(history, size=3).message
 

@@ -99,3 +99,12 @@ def test_nothing_but_invalid_json_is_raised(text: bytes | str) -> None:
 )
 def test_dumps(value: object, text: bytes) -> None:
     assert json.dumps(value) == text
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', b"\xff", "[" * 300])
+def test_what_is_no_object(text: bytes | str) -> None:
+    assert json.loads_object(text) is None
+
+
+def test_an_object() -> None:
+    assert json.loads_object('{"a": 1}') == {"a": 1}

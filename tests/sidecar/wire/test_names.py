@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.wire.names import fitting_names, original_id, safe_id
+from sidecar.wire.names import fitting_names, fitting_user, original_id, safe_id
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=40)  # lone surrogates too
 SAFE = re.compile(r"[a-zA-Z0-9_-]+")
@@ -64,3 +64,15 @@ def test_the_same_name_is_shortened_to_the_same() -> None:
     name = "mcp__filesystem__" + "x" * 80
     assert fitting_names([name], 64) == fitting_names(["other", name], 64)
     assert fitting_names([name], 128) == {}
+
+
+@pytest.mark.parametrize("user", ["", "u" * 64, "ü" * 64])
+def test_a_user_whose_name_fits_keeps_it(user: str) -> None:
+    assert fitting_user(user, 64) == user
+
+
+@pytest.mark.parametrize("user", ["u" * 65, "\ud800" * 65])
+def test_a_user_with_a_longer_name_has_the_same_one_each_time(user: str) -> None:
+    short = fitting_user(user, 64)
+    assert re.fullmatch("[0-9a-f]{64}", short)
+    assert short == fitting_user(user, 64) != fitting_user(user + "u", 64)

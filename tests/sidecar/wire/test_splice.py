@@ -90,6 +90,18 @@ def test_edits_may_come_in_any_order() -> None:
     assert splice.apply(b"abc", []) == b"abc"
 
 
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (b"{}", b'{"k":1}'),
+        (b'{"a" : 1e5}', b'{"k":1,"a" : 1e5}'),
+        (b'{"k":null,"a":{"k":2}, "k" :3}', b'{"k":1,"a":{"k":2}, "k" :1}'),
+    ],
+)
+def test_a_member_is_set(raw: bytes, told: bytes) -> None:
+    assert splice.apply(raw, splice.setting(raw, splice.members(raw), "k", b"1")) == told
+
+
 # --- lists ----------------------------------------------------------------------------------------
 
 

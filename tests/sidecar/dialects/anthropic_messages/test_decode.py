@@ -1,5 +1,6 @@
 """A client's request into the neutral form."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -34,6 +35,9 @@ from sidecar.wire.contract import Operation
 CACHE = {"type": "ephemeral"}
 HELLO = [{"role": "user", "content": "Hello"}]
 SCHEMA = {"type": "object", "properties": {}}
+TEXT = {"type": "text", "text": "a"}
+TOOL_USE = {"type": "tool_use", "id": "a", "name": "f", "input": {}}
+TOOL_RESULT = {"type": "tool_result", "tool_use_id": "a", "content": "x"}
 FORMAT = {"type": "json_schema", "schema": SCHEMA}
 
 
@@ -41,7 +45,9 @@ def read(**body: Any) -> ChatRequest:
     return decode_request(Operation.CHAT, {"messages": HELLO} | body)
 
 
-def parts(*blocks: object, role: str = "user") -> tuple[Part, ...]:
+def parts(*blocks: Mapping[str, object]) -> tuple[Part, ...]:
+    is_call = any(block["type"] == "tool_use" for block in blocks)
+    role = "assistant" if is_call else "user"
     return read(messages=[{"role": role, "content": list(blocks)}]).messages[0].parts
 
 
@@ -290,6 +296,16 @@ def test_content_that_only_the_vendor_knows(block: object, loss: str) -> None:
     assert [(one.field, one.severity) for one in request.unheard] == [(loss, Severity.FATAL)]
 
 
+@pytest.mark.parametrize("kind", ["tool_reference", "web_search_tool_result"])
+def test_the_vendors_own_blocks_in_a_result_are_left_out(kind: str) -> None:
+    own, text = {"type": kind, "tool_name": "f"}, {"type": "text", "text": "x"}
+    for content, left in (([own, text], (Text("x"),)), ([own], ())):
+        block = {"type": "tool_result", "tool_use_id": "a", "content": content}
+        request = read(messages=[{"role": "user", "content": [block]}])
+        assert request.messages[0].parts == (ToolResult("a", left),)
+        assert request.unheard == (Loss(kind, Severity.SEMANTIC),)
+
+
 def test_citations_are_lost() -> None:
     block = {
         "type": "document", "source": {"type": "text", "data": "x"}, "citations": {"enabled": True},
@@ -313,6 +329,15 @@ def test_citations_are_lost() -> None:
             {"messages": [{"role": "user", "content": [{"type": "image"}]}]},
             "messages[0].content[0].source",
         ),
+        (
+            {"messages": [{"role": "user", "content": [TOOL_USE]}]},
+            "messages[0].content[0]",
+        ),
+        (
+            {"messages": [*HELLO, {"role": "assistant", "content": [TEXT, TOOL_RESULT]}]},
+            "messages[1].content[1]",
+        ),
+        ({"system": [TOOL_USE]}, "system[0]"),
         ({"max_tokens": -1}, "max_tokens"),
         ({"tools": [{}]}, "tools[0].name"),
     ],

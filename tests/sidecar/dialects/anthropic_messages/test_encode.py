@@ -24,6 +24,7 @@ from sidecar.neutral.request import (
     ToolChoice,
     ToolResult,
 )
+from sidecar.wire.arguments import FREE_TEXT
 from sidecar.wire.contract import Encoded, Expectation, Feature, Target
 
 C, S = Severity.COSMETIC, Severity.SEMANTIC
@@ -75,10 +76,27 @@ def test_max_tokens(model: str, asked: int | None, most: int | None, expected: i
     assert found.losses == ()
 
 
-def test_more_than_the_model_writes_is_clamped() -> None:
-    found = encode(target=Target(OLD, stream=False, max_output=100), max_tokens=200)
-    assert found.body["max_tokens"] == 100
+@pytest.mark.parametrize(
+    ("model", "known", "most"),
+    [
+        (OLD, 100, 100),
+        ("claude-3-haiku-20240307", None, 4096),
+        ("claude-3-5-haiku-latest", None, 8192),
+        ("claude-3-haiku-20240307", 5000, 5000),  # the backend itself tells
+    ],
+)
+def test_more_than_the_model_writes_is_clamped(model: str, known: int | None, most: int) -> None:
+    target = Target(model, stream=False, max_output=known)
+    found = encode(target=target, max_tokens=60_000)
+    assert found.body["max_tokens"] == most
     assert lost(found) == [("max_tokens", C)]
+
+
+@pytest.mark.parametrize("model", [OLD, "claude-3-7-sonnet-latest", NEW, OTHER])
+def test_where_no_bound_is_known_the_clients_stays(model: str) -> None:
+    found = encode(model, max_tokens=60_000)
+    assert found.body["max_tokens"] == 60_000
+    assert found.losses == ()
 
 
 @pytest.mark.parametrize(
@@ -169,6 +187,16 @@ def test_calls_without_their_thinking(model: str, said: tuple[Any, ...], thinks:
     assert (("thinking", C) in lost(found)) is (not thinks)
 
 
+@pytest.mark.parametrize(("model", "thinks"), [(OLD, False), (OTHER, False), (SIX, True)])
+def test_a_model_that_asked_for_its_thinking_is_not_told_to_think(model: str, thinks: bool) -> None:
+    target = Target(model, stream=False, without=frozenset({Feature.SIGNED_THINKING}))
+    messages = (*HELLO, Message(Role.ASSISTANT, (CALL,)), ANSWERED)
+    found = encode(target=target, messages=messages, tools=(TOOL,), reasoning=Reasoning())
+    told: Any = found.body.get("thinking", {})
+    assert (told.get("type") in ("enabled", "adaptive")) is thinks
+    assert (("thinking", C) in lost(found)) is (not thinks)
+
+
 @pytest.mark.parametrize(
     ("model", "choosing", "thinking", "choice"),
     [
@@ -250,6 +278,13 @@ def test_sampling(
     assert lost(found) == losses
 
 
+def test_sampling_that_a_model_refuses_is_left_out() -> None:
+    target = Target(OLD, stream=False, without=frozenset({Feature.SAMPLING}))
+    found = encode(target=target, sampling=Sampling(temperature=0.5, top_k=4))
+    assert not found.body.keys() & {"temperature", "top_p", "top_k"}
+    assert lost(found) == [("temperature", C), ("top_k", C)]
+
+
 def test_a_model_that_thinks_takes_no_temperature() -> None:
     found = encode(OLD, sampling=Sampling(temperature=0), reasoning=Reasoning())
     assert "temperature" not in found.body
@@ -309,15 +344,8 @@ def test_what_has_no_format_is_asked_for_in_words(model: str, schema: Any) -> No
             [],
         ),
         (
-            Tool("f", custom=True),
-            {
-                "name": "f",
-                "input_schema": {
-                    "type": "object",
-                    "properties": {"input": {"type": "string"}},
-                    "required": ["input"],
-                },
-            },
+            Tool("f", schema=FREE_TEXT, custom=True),
+            {"name": "f", "input_schema": FREE_TEXT},
             [],
         ),
         (

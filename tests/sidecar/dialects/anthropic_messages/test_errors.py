@@ -50,8 +50,20 @@ def test_a_backends_error(status: int, body: bytes, kind: ProblemKind) -> None:
             "modified",
             "signed_thinking",
         ),
+        (
+            400,
+            "messages.1.content.0.type: Expected `thinking` or `redacted_thinking`, but found "
+            "`tool_use`. When `thinking` is enabled, a final `assistant` message must start with a "
+            "thinking block",
+            "signed_thinking",
+        ),
         (400, "adaptive thinking is not supported on this model", "thinking"),
         (400, "This model does not support the effort parameter.", "thinking"),
+        (400, "`temperature` is deprecated for this model.", "sampling"),
+        (400, "`temperature` and `top_p` cannot both be specified for this model.", "sampling"),
+        (400, "`temperature` may only be set to 1 when thinking is enabled.", "sampling"),
+        (400, "`top_k` must be unset when thinking is enabled.", "sampling"),
+        (400, "temperature: Input should be less than or equal to 1", None),
         (400, "thinking.budget_tokens: must be at least 1024", None),
         (500, "Invalid `signature` in `thinking` block", None),
     ],

@@ -104,6 +104,12 @@ def body(*messages: bytes, more: bytes = b"") -> bytes:
             id="calls without the thinking before them",
         ),
         pytest.param(
+            body(turn(CALL), USER, more=b',"thinking":{"type":"enabled","budget_tokens":1}'),
+            BARE,
+            body(turn(CALL), USER, more=b',"thinking":{"type":"disabled"}'),
+            id="calls that never had any, of a model that asked for it",
+        ),
+        pytest.param(
             body(turn(OURS, CALL), USER, more=b',"thinking":{"type":"adaptive"}'),
             RequestPatch(),
             body(turn(CALL), USER, more=b',"thinking":{"type":"adaptive"}'),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.dialects.anthropic_messages.turns import encoded, input_of
+from sidecar.dialects.anthropic_messages.turns import encoded
 from sidecar.neutral.request import (
     Document,
     Image,
@@ -286,17 +286,3 @@ def test_what_cannot_be_shown(message: Message, field: str, severity: Severity) 
     (loss,) = encoded([message], signed=True, continues=True).losses
     assert (loss.field, loss.severity) == (field, severity)
     assert bool(loss.reason) is (severity is Severity.FATAL)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        ("", {}),
-        (" ", {}),
-        ('{"b":1,"a":2}', {"b": 1, "a": 2}),
-        ("[1]", {"_raw": "[1]"}),
-        ('{"a":', {"_raw": '{"a":'}),
-    ],
-)
-def test_arguments_become_an_object(arguments: str, expected: object) -> None:
-    assert input_of(arguments) == expected

@@ -122,7 +122,7 @@ def test_lists_and_descriptions_of_models() -> None:
     entry = ModelEntry("qwen3", created=1_700_000_000, context=40_960, family="qwen3", size=5)
     with client(lambda _: json.dumps(DIALECT.listings["/api/tags"]([entry]))) as asking:
         (listed,) = asking.list().models
-    assert (listed.model, listed.size, listed.digest is not None) == ("qwen3", 5, True)
+    assert (listed.model, listed.size, listed.digest is not None) == ("qwen3:latest", 5, True)
     assert listed.modified_at is not None and listed.modified_at.timestamp() == 1_700_000_000
     with client(lambda _: json.dumps(DIALECT.encode_model(entry))) as asking:
         shown = asking.show("qwen3")

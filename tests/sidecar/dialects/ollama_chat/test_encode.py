@@ -21,6 +21,7 @@ from sidecar.neutral.request import (
     Tool,
     ToolChoice,
 )
+from sidecar.wire.arguments import FREE_TEXT
 from sidecar.wire.contract import Encoded, Expectation, Feature, Target
 
 TARGET = Target(model="qwen3", stream=True)
@@ -153,7 +154,7 @@ def test_think(wish: Reasoning, think: bool | str) -> None:
 
 
 def test_tools() -> None:
-    custom = Tool("patch", custom=True)
+    custom = Tool("patch", schema=FREE_TEXT, custom=True)
     assert body(tools=(WEATHER, CLOCK, custom))["tools"] == [
         {
             "type": "function",

@@ -61,8 +61,8 @@ def test_the_list_of_models() -> None:
             "capabilities": ["completion", "tools", "thinking"],
         },
         {
-            "name": "gpt-4o",
-            "model": "gpt-4o",
+            "name": "gpt-4o:latest",
+            "model": "gpt-4o:latest",
             "modified_at": "1970-01-01T00:00:00Z",
             "size": 0,
             "details": NO_DETAILS,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.dialects.ollama_chat.turns import as_object, encode_turns
+from sidecar.dialects.ollama_chat.turns import encode_turns
 from sidecar.neutral.request import (
     Document,
     Image,
@@ -35,6 +35,15 @@ def user(*parts: Part) -> Message:
 
 def assistant(*parts: Part) -> Message:
     return Message(Role.ASSISTANT, parts)
+
+
+def system(text: str) -> Message:
+    return Message(Role.SYSTEM, (Text(text),))
+
+
+HI, TOLD_HI = user(Text("Hi")), {"role": "user", "content": "Hi"}
+LOST = Opaque("anthropic", "web_search", {})
+CONTINUE = {"role": "user", "content": "(continue)"}
 
 
 def encoded(*messages: Message) -> Any:
@@ -71,6 +80,33 @@ def encoded(*messages: Message) -> Any:
 )
 def test_turns(message: Message, told: Any) -> None:
     assert encoded(message) == [told]
+
+
+def test_one_system_prompt_stands_in_front() -> None:
+    late = Message(Role.DEVELOPER, (Text("c"),))
+    assert encoded(system("a"), system("b"), user(Text("Hi")), late) == [
+        {"role": "system", "content": "a\n\nb"},
+        {"role": "user", "content": "Hi"},
+        {"role": "user", "content": "<system>c</system>"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("messages", "told"),
+    [
+        ([HI, assistant(LOST), HI], [TOLD_HI, TOLD_HI]),
+        ([HI, assistant(LOST), user(LOST)], [TOLD_HI]),
+        (
+            [HI, assistant(Text("Yes?")), user(LOST)],
+            [TOLD_HI, {"role": "assistant", "content": "Yes?"}, CONTINUE],
+        ),
+        ([system("a"), assistant(LOST)], [{"role": "system", "content": "a"}, CONTINUE]),
+        ([user(Text(""))], [{"role": "user", "content": ""}]),
+        ([], []),
+    ],
+)
+def test_a_turn_of_which_nothing_is_left_is_left_out(messages: list[Message], told: Any) -> None:
+    assert encode_turns(messages, [], []) == told
 
 
 def test_tool_calls_and_their_results() -> None:
@@ -145,7 +181,7 @@ def test_a_result_that_is_missing_and_one_that_answers_nothing() -> None:
 )
 def test_what_cannot_be_shown(parts: list[Part], loss: tuple[str, Severity, str]) -> None:
     losses: list[Loss] = []
-    assert encode_turns([user(*parts)], [], losses) == [{"role": "user", "content": ""}]
+    assert encode_turns([user(*parts)], [], losses) == [CONTINUE]
     (told,) = losses
     assert (told.field, told.severity) == loss[:2]
     assert loss[2] in told.reason
@@ -157,21 +193,3 @@ def test_redacted_thinking_is_left_out() -> None:
     told = encode_turns([assistant(hidden, Text("4"))], [], losses)
     assert told == [{"role": "assistant", "content": "4"}]
     assert losses == [Loss("thinking", Severity.COSMETIC)]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        ('{"b":1,"a":{"c":[]}}', {"b": 1, "a": {"c": []}}),
-        ("", {}),
-        (" ", {}),
-        ("[1]", {"_raw": "[1]"}),
-        ('{"city": "Zür', {"_raw": '{"city": "Zür'}),
-    ],
-)
-def test_arguments_become_an_object_and_are_never_lost(arguments: str, told: Any) -> None:
-    assert as_object(arguments) == told
-
-
-def test_what_is_asked_of_nobody_is_not_said() -> None:
-    assert encode_turns([], ["Answer in JSON."], []) == []

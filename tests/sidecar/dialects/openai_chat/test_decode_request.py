@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.dialects.openai_chat.decode_request import FREE_TEXT, decode_request
+from sidecar.dialects.openai_chat.decode_request import decode_request
 from sidecar.neutral.problem import RequestRefused
 from sidecar.neutral.request import (
     ChatRequest,
@@ -33,6 +33,7 @@ from sidecar.neutral.request import (
     ToolChoice,
     ToolResult,
 )
+from sidecar.wire.arguments import FREE_TEXT
 from sidecar.wire.contract import Operation
 
 CHAT, COMPLETION = Operation.CHAT, Operation.COMPLETION

@@ -59,6 +59,8 @@ def test_requests_are_written() -> None:
     assert one.body == {"model": "m", "input": "a"}
     two = EMBEDDINGS.encode_request(EmbeddingRequest(("a", "b"), dimensions=2), target)
     assert two.body == {"model": "m", "input": ["a", "b"], "dimensions": 2}
+    none = EMBEDDINGS.encode_request(EmbeddingRequest((), single=True), target)
+    assert none.body == {"model": "m", "input": []}
 
 
 def entry(embedding: object, index: object = 0) -> dict[str, object]:

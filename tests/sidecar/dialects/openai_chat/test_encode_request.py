@@ -1,5 +1,6 @@
 """A neutral request as a backend gets it, and what it could not be told."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -57,6 +58,13 @@ def assistant(*parts: Part) -> Message:
     return Message(Role.ASSISTANT, parts)
 
 
+def prompt(text: str) -> Message:
+    return Message(Role.DEVELOPER, (Text(text),))
+
+
+HELLO = {"role": "user", "content": "Hello"}
+
+
 def test_the_least_that_is_asked() -> None:
     told = write()
     assert told.body == {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
@@ -67,13 +75,51 @@ def test_the_least_that_is_asked() -> None:
 # --- messages -------------------------------------------------------------------------------------
 
 
-def test_prompts_of_the_system_keep_their_places() -> None:
-    told = body(
-        Message(Role.SYSTEM, (Text("a"), Text("b"))), USER, Message(Role.DEVELOPER, (Text("c"),))
-    )
-    assert [(one["role"], one["content"]) for one in told["messages"]] == [
-        ("system", "a\nb"), ("user", "Hello"), ("system", "c"),
-    ]  # fmt: skip
+ANYWHERE = Target("m", False, traits=Traits(late_system=True))
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        (PLAIN, [("system", "a\n\nb"), ("user", "Hello"), ("user", "<system>c</system>")]),
+        (ANYWHERE, [("system", "a"), ("system", "b"), ("user", "Hello"), ("system", "c")]),
+    ],
+)
+def test_prompts_of_the_system_stand_where_the_vendor_takes_them(
+    target: Target, told: object
+) -> None:
+    messages = body(prompt("a"), prompt("b"), USER, prompt("c"), target=target)["messages"]
+    assert [(one["role"], one["content"]) for one in messages] == told
+
+
+LOST = Opaque("toy", "web_search", {})
+CONTINUE = {"role": "user", "content": "(continue)"}
+
+
+@pytest.mark.parametrize(
+    ("messages", "told"),
+    [
+        ([USER, assistant(Thinking("hm")), USER], [HELLO, HELLO]),
+        ([USER, assistant(Thinking("hm"))], [HELLO]),
+        ([USER, assistant(LOST), user(LOST)], [HELLO]),
+        ([USER, assistant(Text("")), USER], [HELLO, HELLO]),
+        (
+            [USER, assistant(Text("Hi")), user(LOST)],
+            [HELLO, {"role": "assistant", "content": "Hi"}, CONTINUE],
+        ),
+        ([user(LOST)], [CONTINUE]),
+        (
+            [prompt("a"), assistant(Thinking("hm"))],
+            [{"role": "system", "content": "a"}, CONTINUE],
+        ),
+        ([user()], [{"role": "user", "content": ""}]),
+        ([user(Text(""))], [{"role": "user", "content": ""}]),
+    ],
+)
+def test_a_turn_of_which_nothing_is_left_is_left_out(messages: list[Message], told: object) -> None:
+    encoded = write(*messages)
+    assert encoded.body["messages"] == told
+    assert "prefill" not in losses(encoded)
 
 
 PNG = Inline("image/png", "iVBO")
@@ -161,6 +207,7 @@ def test_a_result_that_is_missing_is_made_up_and_an_orphan_becomes_text() -> Non
 THOUGHT = Thinking("hm")
 OWN = Thinking("hm", "sig", "openai")
 FOREIGN = Thinking("hm", "sig", "toy")
+REFUSED = frozenset({Feature.SIGNED_THINKING})
 TAKES_BACK = Target("m", False, traits=Traits(reasoning="reasoning_content"))
 DETAIL = {"type": "reasoning.text", "text": "hm", "signature": "sig", "index": 0}
 
@@ -179,6 +226,7 @@ DETAIL = {"type": "reasoning.text", "text": "hm", "signature": "sig", "index": 0
             {},
             {"thinking": COSMETIC},
         ),
+        (THOUGHT, replace(TAKES_BACK, without=REFUSED), {}, {"thinking": COSMETIC}),
     ],
 )
 def test_thinking_goes_back_to_who_takes_it(
@@ -188,6 +236,33 @@ def test_thinking_goes_back_to_who_takes_it(
     messages: Any = told.body["messages"]
     assert messages[1] == {"role": "assistant", "content": "x", **fields}
     assert losses(told) == lost
+
+
+@pytest.mark.parametrize(
+    ("field", "thoughts", "fields"),
+    [
+        ("reasoning_content", [], {"reasoning_content": ""}),
+        ("reasoning_content", [THOUGHT], {"reasoning_content": "hm"}),
+        ("reasoning", [], {}),
+        (None, [], {}),
+    ],
+)
+def test_calls_have_the_thinking_before_them_where_a_vendor_wants_it(
+    field: str | None, thoughts: list[Thinking], fields: Any
+) -> None:
+    target = Target("m", False, traits=Traits(reasoning=field))
+    told = body(USER, assistant(*thoughts, CALL_A), target=target)["messages"][1]
+    assert {name: told[name] for name in told if name.startswith("reasoning")} == fields
+    (words,) = body(assistant(Text("x")), target=target)["messages"]
+    assert words == {"role": "assistant", "content": "x"}
+
+
+def test_calls_have_a_signature_where_a_vendor_wants_it() -> None:
+    proof = {"google": {"thought_signature": "skip_thought_signature_validator"}}
+    for signs, told in ((True, proof), (False, None)):
+        target = Target("m", False, traits=Traits(signs_calls=signs))
+        calls = body(USER, assistant(CALL_A, CALL_B), target=target)["messages"][1]["tool_calls"]
+        assert [call.get("extra_content") for call in calls] == [told, told]
 
 
 @pytest.mark.parametrize("part", [Text("Once"), Refusal("No.")])
@@ -218,7 +293,15 @@ def test_streams(target: Target, fields: Any) -> None:
 REASONS = Traits(max_tokens="max_completion_tokens", more_sampling=True)
 MORE = Target("m", False, max_output=100, traits=REASONS)
 LESS = Target("m", False, traits=Traits(reasoning_effort=False))
-SCHEMA = {"type": "object"}
+UNBOUND = Target("m", False, without=frozenset({Feature.MAX_TOKENS}))
+SCHEMA = {"type": "object", "properties": {}, "additionalProperties": False}
+LOOSE = {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": False}
+NO_SAMPLING = frozenset({Feature.SAMPLING})
+UNKNOWN_EFFORT = Target("m", False, without=frozenset({Feature.EFFORT}))
+
+
+def room(context: int, estimate: int) -> Target:
+    return Target("m", False, context=context, estimate=estimate)
 
 
 @pytest.mark.parametrize(
@@ -226,6 +309,12 @@ SCHEMA = {"type": "object"}
     [
         ({"max_tokens": 5}, PLAIN, {"max_tokens": 5}, {}),
         ({"max_tokens": 500}, MORE, {"max_completion_tokens": 100}, {}),
+        ({"max_tokens": 500}, room(1000, 400), {"max_tokens": 500}, {}),
+        ({"max_tokens": 600}, room(1000, 400), {"max_tokens": 560}, {"max_tokens": COSMETIC}),
+        ({"max_tokens": 600}, room(1000, 1000), {"max_tokens": 1}, {"max_tokens": COSMETIC}),
+        ({"max_tokens": 600}, room(1000, 1001), {"max_tokens": 600}, {}),
+        ({}, room(1000, 400), {}, {}),
+        ({"max_tokens": 600}, UNBOUND, {}, {"max_tokens": COSMETIC}),
         ({"stop": ("a", "b")}, PLAIN, {"stop": ["a", "b"]}, {}),
         ({"stop": tuple("abcde")}, PLAIN, {"stop": list("abcd")}, {"stop_sequences": SEMANTIC}),
         ({"user": "u"}, PLAIN, {"user": "u"}, {}),
@@ -252,7 +341,27 @@ SCHEMA = {"type": "object"}
             {},
             {"top_k": COSMETIC, "min_p": COSMETIC, "repeat_penalty": COSMETIC},
         ),
+        (
+            {"sampling": Sampling(temperature=0, top_k=3, repeat_penalty=1.1)},
+            replace(MORE, without=NO_SAMPLING),
+            {},
+            {"temperature": COSMETIC, "top_k": COSMETIC, "repeat_penalty": COSMETIC},
+        ),
+        ({"reasoning": Reasoning(Effort.MAX)}, PLAIN, {"reasoning_effort": "max"}, {}),
         ({"reasoning": Reasoning(Effort.LOW)}, PLAIN, {"reasoning_effort": "low"}, {}),
+        (
+            {"reasoning": Reasoning(Effort.MAX)},
+            UNKNOWN_EFFORT,
+            {"reasoning_effort": "high"},
+            {"thinking": COSMETIC},
+        ),
+        (
+            {"reasoning": Reasoning(budget=1_024)},
+            UNKNOWN_EFFORT,
+            {"reasoning_effort": "low"},
+            {"thinking": COSMETIC},
+        ),
+        ({"reasoning": Reasoning(Effort.NONE)}, UNKNOWN_EFFORT, {"reasoning_effort": "none"}, {}),
         ({"reasoning": Reasoning(budget=12_000)}, PLAIN, {"reasoning_effort": "high"}, {}),
         ({"reasoning": Reasoning(budget=5_000)}, PLAIN, {"reasoning_effort": "medium"}, {}),
         ({"reasoning": Reasoning(budget=2_000)}, PLAIN, {"reasoning_effort": "low"}, {}),
@@ -290,18 +399,36 @@ def test_fields(more: Any, target: Target, fields: Any, lost: Any) -> None:
     assert losses(told) == lost
 
 
+def test_openai_is_strict_only_about_schemas_that_leave_nothing_to_choice() -> None:
+    told = write(output=JsonOutput(LOOSE, strict=True))
+    form: Any = told.body["response_format"]
+    assert (form["json_schema"]["strict"], losses(told)) == (False, {})
+    told = write(tools=(Tool("f", None, LOOSE, strict=True),))
+    tools: Any = told.body["tools"]
+    assert (tools[0]["function"]["strict"], losses(told)) == (False, {"strict": SEMANTIC})
+
+
 def test_a_long_name_of_a_user_stays_the_same_one() -> None:
     told = body(user="u" * 65)["user"]
     assert len(told) == 64
     assert told == body(user="u" * 65)["user"] != body(user="u" * 66)["user"]
 
 
-@pytest.mark.parametrize(("words", "count"), [("Hello", 2), ("Give me JSON", 1)])
-def test_openai_gives_json_only_to_who_speaks_of_it(words: str, count: int) -> None:
-    told = body(user(Text(words)), output=JsonOutput())
+@pytest.mark.parametrize(
+    ("messages", "roles"),
+    [
+        ([USER], ["system", "user"]),
+        ([prompt("Be brief."), USER], ["system", "user"]),
+        ([user(Text("Give me JSON"))], ["user"]),
+    ],
+)
+def test_openai_gives_json_only_to_who_speaks_of_it(
+    messages: list[Message], roles: list[str]
+) -> None:
+    told = body(*messages, output=JsonOutput())
     assert told["response_format"] == {"type": "json_object"}
-    assert len(told["messages"]) == count
-    assert any("json" in one["content"].casefold() for one in told["messages"])
+    assert [one["role"] for one in told["messages"]] == roles
+    assert "json" in told["messages"][0]["content"].casefold()
 
 
 F = Tool("f", "d", SCHEMA, strict=True)

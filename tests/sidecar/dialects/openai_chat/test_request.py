@@ -219,3 +219,32 @@ def untouched(raw: bytes) -> list[tuple[str, bytes]]:
         for one in found
         if one.key not in ("model", "stream_options")
     ]
+
+
+SIGNED = {"type": "reasoning.text", "text": "T", "signature": "llm-sidecar.anthropic.S", "index": 0}
+THOUGHT = {"role": "assistant", "content": "a", "reasoning_content": "T"}
+
+
+@pytest.mark.parametrize(
+    ("message", "without", "kept"),
+    [
+        pytest.param(
+            THOUGHT | {"reasoning_details": [SIGNED]},
+            (),
+            {"role", "content"},
+            id="signed elsewhere",
+        ),
+        pytest.param(THOUGHT, (), set(THOUGHT), id="its own, as it came"),
+        pytest.param(
+            THOUGHT, (Feature.SIGNED_THINKING,), {"role", "content"}, id="what was refused before"
+        ),
+    ],
+)
+def test_thinking_that_a_backend_would_refuse_is_taken_out(
+    message: dict[str, Any], without: tuple[Feature, ...], kept: set[str]
+) -> None:
+    raw = json.dumps({"messages": [{"role": "user", "content": "1e5"}, message], "seed": 1})
+    patched = patch(raw, RequestPatch(without=frozenset(without)))
+    assert set(json.loads(patched)["messages"][1]) == kept
+    assert (patched == raw) is (kept == set(message))
+    assert patched.startswith(raw[:40]) and patched.endswith(b'"seed":1}')

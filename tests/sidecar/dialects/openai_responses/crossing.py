@@ -1,6 +1,6 @@
 """What the tests of this dialect share: contexts, frames, and answers to cross with."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -60,6 +60,12 @@ def encoded(events: Iterable[Event], request: ChatRequest = ASKED) -> bytes:
 
 APPLY_PATCH = Tool("apply_patch", "Edits files", custom=True)
 WEATHER = Tool("weather", "Tells the weather", {"type": "object", "properties": {"city": {}}})
+# one name in two namespaces; what each is called elsewhere, where no namespaces are
+GROUPED: Mapping[str, Tool] = {
+    "mcp__a__search": Tool("mcp__a__search", "Finds", origin=("mcp__a__", "search")),
+    "mcp__b__search": Tool("mcp__b__search", "Finds", origin=("mcp__b__", "search")),
+    "mcp__b__edit": Tool("mcp__b__edit", "Edits", custom=True, origin=("mcp__b__", "edit")),
+}
 WITH_TOOLS = ChatRequest(ASKED.messages, model="small", tools=(WEATHER, APPLY_PATCH))
 
 ANSWERS: Sequence[ChatResponse] = (

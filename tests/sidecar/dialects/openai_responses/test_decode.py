@@ -29,6 +29,7 @@ from sidecar.neutral.request import (
     ToolChoice,
     ToolResult,
 )
+from sidecar.wire.arguments import FREE_TEXT
 from sidecar.wire.contract import Operation
 
 
@@ -338,6 +339,124 @@ def test_a_grammar_is_at_least_described() -> None:
 def test_tool_choice(choice: object, neutral: ToolChoice | None, kept: int) -> None:
     request = decode(tools=[FUNCTION, SEARCH], tool_choice=choice)
     assert (request.tool_choice, len(request.tools)) == (neutral, kept)
+
+
+SEARCHING = {"type": "function", "name": "search", "parameters": {"type": "object"}}
+
+
+def group(name: str, *tools: Any) -> Any:
+    return {"type": "namespace", "name": name, "tools": list(tools)}
+
+
+def names(request: ChatRequest) -> list[str]:
+    return [tool.name for tool in request.tools if isinstance(tool, Tool)]
+
+
+def test_tools_in_namespaces_get_flat_names() -> None:
+    edit = {"type": "custom", "name": "edit"}
+    request = decode(tools=[FUNCTION, group("mcp__a__", SEARCHING, edit), SEARCH])
+    assert request.tools == (
+        *decode(tools=[FUNCTION]).tools,
+        Tool("mcp__a__search", schema={"type": "object"}, origin=("mcp__a__", "search")),
+        Tool("mcp__a__edit", schema=FREE_TEXT, custom=True, origin=("mcp__a__", "edit")),
+        Opaque("openai-responses", "web_search", SEARCH),
+    )
+    assert losses(request) == {}
+
+
+def test_what_is_said_of_a_namespace_is_lost() -> None:
+    request = decode(tools=[{**group("mcp__a__", SEARCHING), "description": "Finds things."}])
+    assert losses(request) == {"tools.description": Severity.COSMETIC}
+
+
+@pytest.mark.parametrize(
+    ("tools", "flat"),
+    [
+        ([group("a", SEARCHING), group("b", SEARCHING)], ["a__search", "b__search"]),
+        ([group("a", SEARCHING), group("a_", SEARCHING)], ["a__search", "a__search_2"]),
+        (
+            [group("a", SEARCHING), {"type": "function", "name": "a__search"}],
+            ["a__search_2", "a__search"],
+        ),
+        (
+            [
+                group("a", SEARCHING, {**SEARCHING, "name": "search_2"}),
+                group("a_", SEARCHING),
+                group("a__", SEARCHING),
+            ],
+            ["a__search", "a__search_2", "a__search_3", "a__search_4"],
+        ),
+        ([group("a", SEARCHING), group("a", SEARCHING)], ["a__search"]),
+    ],
+)
+def test_no_two_tools_have_the_same_name(tools: list[Any], flat: list[str]) -> None:
+    assert names(decode(tools=tools)) == flat
+
+
+@pytest.mark.parametrize("kind", ["tool_search_output", "additional_tools"])
+def test_tools_within_the_input_are_offered_with_the_others(kind: str) -> None:
+    found = {"type": kind, "tools": [group("mcp__a__", SEARCHING), FUNCTION]}
+    request = decode(input=[{"role": "user", "content": "a"}, found], tools=[FUNCTION])
+    assert names(request) == ["f", "mcp__a__search"]
+    assert request.messages == (Message(USER, (Text("a"),)),)
+    assert losses(request) == {}
+
+
+def test_calls_and_results_bear_the_flat_names() -> None:
+    call = {"call_id": "c", "name": "search", "namespace": "a_", "arguments": "{}"}
+    gone = {"call_id": "d", "name": "open", "namespace": "mcp__b__", "input": "x"}
+    request = decode(
+        tools=[group("a", SEARCHING), group("a_", SEARCHING)],
+        input=[
+            {"type": "function_call", **call},
+            {"type": "custom_tool_call", **gone},
+            {"type": "function_call_output", **call, "output": "b"},
+        ],
+    )
+    assert request.messages == (
+        Message(
+            ASSISTANT,
+            (
+                ToolCall("c", "a__search_2", "{}"),
+                ToolCall("d", "mcp__b__open", '{"input":"x"}', custom=True),
+            ),
+        ),
+        Message(USER, (ToolResult("c", (Text("b"),), name="a__search_2"),)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("choice", "chosen"),
+    [
+        ({"namespace": "b", "name": "search"}, "b__search"),
+        ({"name": "edit"}, "b__edit"),  # the SDK's type has no namespace
+        ({"name": "search"}, "search"),
+        ({"name": "b__search"}, "b__search"),
+        ({"namespace": "c", "name": "search"}, "search"),
+    ],
+)
+def test_a_tool_in_a_namespace_is_chosen(choice: Any, chosen: str) -> None:
+    edit = {**SEARCHING, "name": "edit"}
+    request = decode(
+        tools=[group("a", SEARCHING), group("b", SEARCHING, edit), SEARCHING],
+        tool_choice={"type": "function", **choice},
+    )
+    assert request.tool_choice == ToolChoice(Choosing.NAMED, chosen)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "kept"),
+    [
+        ({"type": "namespace", "name": "a"}, ["a__search", "a__edit"]),
+        ({"type": "function", "namespace": "a", "name": "edit"}, ["a__edit"]),
+        ({"type": "function", "name": "search"}, ["a__search", "b__search"]),
+    ],
+)
+def test_tools_in_namespaces_are_allowed(allowed: Any, kept: list[str]) -> None:
+    edit = {**SEARCHING, "name": "edit"}
+    choice = {"type": "allowed_tools", "mode": "auto", "tools": [allowed]}
+    groups = [group("a", SEARCHING, edit), group("b", SEARCHING)]
+    assert names(decode(tools=groups, tool_choice=choice)) == kept
 
 
 @pytest.mark.parametrize("body", [{"tool_choice": "maybe"}, {"max_output_tokens": 0}])

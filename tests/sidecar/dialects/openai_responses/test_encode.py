@@ -284,8 +284,40 @@ def test_reasoning_that_the_model_does_not_know_is_left_out() -> None:
     assert losses == {"thinking": Severity.COSMETIC}
 
 
+@pytest.mark.parametrize(
+    ("asked_for", "effort", "losses"),
+    [
+        (Effort.MAX, "high", {"thinking": Severity.COSMETIC}),
+        (Effort.MINIMAL, "low", {"thinking": Severity.COSMETIC}),
+        (Effort.MEDIUM, "medium", {}),
+        (Effort.NONE, "none", {}),
+    ],
+)
+def test_an_effort_that_the_model_does_not_know_is_moved(
+    asked_for: Effort, effort: str, losses: dict[str, Severity]
+) -> None:
+    body, lost = encode(asked(reasoning=Reasoning(asked_for)), frozenset({Feature.EFFORT}))
+    assert (body["reasoning"]["effort"], lost) == (effort, losses)
+
+
+def test_sampling_that_the_model_refuses_is_left_out() -> None:
+    body, lost = encode(asked(sampling=Sampling(0.0, 0.5)), frozenset({Feature.SAMPLING}))
+    assert body.keys() == {"model", "input", "store"}
+    assert lost == {"temperature": Severity.COSMETIC, "top_p": Severity.COSMETIC}
+
+
+def test_the_vendor_is_strict_only_about_schemas_that_leave_nothing_to_choice() -> None:
+    loose = {"type": "object", "properties": {"a": {"type": "string"}}}
+    body, lost = encode(asked(output=JsonOutput(loose, strict=True)))
+    assert (body["text"]["format"]["strict"], lost) == (False, {})
+    tools = (Tool("f", None, loose, strict=True), Tool("g", None, loose, strict=True))
+    body, lost = encode(asked(tools=tools))
+    assert [one["strict"] for one in body["tools"]] == [False, False]
+    assert lost == {"strict": Severity.SEMANTIC}
+
+
 def test_structured_output() -> None:
-    schema = {"type": "object"}
+    schema = {"type": "object", "properties": {}, "additionalProperties": False}
     body, _ = encode(asked(output=JsonOutput(schema, strict=True), verbosity="low"))
     assert body["text"] == {
         "format": {"type": "json_schema", "name": "answer", "schema": schema, "strict": True},
@@ -333,13 +365,18 @@ def test_who_asks_and_how_it_is_billed() -> None:
         ({"service_tier": "standard_only"}, "service_tier", Severity.COSMETIC),
         ({"tools": (Tool("f", cache={"a": 1}),)}, "cache_control", Severity.COSMETIC),
         (
+            {"messages": (Message(SYSTEM, (Text("a", cache={"type": "ephemeral"}),)), HELLO)},
+            "cache_control",
+            Severity.COSMETIC,
+        ),
+        (
             {"messages": (Message(USER, (Text("a", cache={"type": "ephemeral"}),)),)},
             "cache_control",
             Severity.COSMETIC,
         ),
         (
             {"messages": (HELLO, Message(ASSISTANT, (Opaque("anthropic", "x", {}),)), HELLO)},
-            "server_tools",
+            "x",
             Severity.SEMANTIC,
         ),
         ({"messages": (HELLO, Message(ASSISTANT, (Text("{"),)))}, "prefill", Severity.SEMANTIC),
@@ -373,7 +410,7 @@ def test_a_request_survives_the_neutral_form() -> None:
                 "type": "function",
                 "name": "f",
                 "description": "F.",
-                "parameters": {"type": "object"},
+                "parameters": {"type": "object", "additionalProperties": False},
                 "strict": True,
             },
             {"type": "web_search"},

@@ -1,5 +1,7 @@
 """The encoder of streams, and what the official client makes of them."""
 
+from typing import Any
+
 import httpx2
 import openai
 import pytest
@@ -15,12 +17,14 @@ from sidecar.neutral.events import (
     StreamFailed,
 )
 from sidecar.neutral.problem import Problem, ProblemKind
-from sidecar.neutral.request import Opaque, Text, ToolCall
+from sidecar.neutral.request import ChatRequest, Opaque, Text, ToolCall
 from sidecar.neutral.response import ChatResponse, StopReason
 from sidecar.wire.fold import folded, unfolded
 from sidecar.wire.framing import SseFramer
 from tests.sidecar.dialects.openai_responses.crossing import (
     ANSWERS,
+    ASKED,
+    GROUPED,
     USAGE,
     WITH_TOOLS,
     context,
@@ -134,6 +138,19 @@ def test_the_input_of_a_custom_tool_is_told_as_free_text() -> None:
     assert [event["delta"] for event in events if "delta" in event] == ["a\nb"]
     item = events[-1]["item"]
     assert (item["type"], item["input"]) == ("custom_tool_call", "a\nb")
+
+
+@pytest.mark.parametrize("flat", GROUPED)
+def test_a_call_goes_back_into_its_namespace(flat: str) -> None:
+    request = ChatRequest(ASKED.messages, tools=tuple(GROUPED.values()))
+    answer = ChatResponse((ToolCall("call_1", flat, '{"input":"a"}'),), StopReason.TOOL_CALLS)
+    whole: Any = DIALECT.encode_response(answer, context(request))
+    frames = told(encoded(unfolded(answer), request))
+    items = [each["item"] for each in frames if "item" in each]
+    assert [item["status"] for item in items] == ["in_progress", "completed"]
+    for item in (*whole["output"], *items):
+        assert (item["namespace"], item["name"]) == GROUPED[flat].origin
+    assert frames[-1]["response"]["output"][0] == items[-1]
 
 
 def test_what_a_foreign_server_did_is_left_out() -> None:

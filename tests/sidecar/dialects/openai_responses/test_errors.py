@@ -52,6 +52,27 @@ def test_a_body_of_any_kind(body: bytes, message: str) -> None:
             {"code": "unsupported_parameter", "param": "reasoning.effort", "message": "no"},
             Feature.THINKING,
         ),
+        (
+            {
+                "code": "unsupported_value",
+                "param": "reasoning.effort",
+                "message": "Unsupported value: 'max' is not supported with the 'o3' model. "
+                "Supported values are: 'low', 'medium', and 'high'.",
+            },
+            Feature.EFFORT,
+        ),
+        (
+            {"param": "reasoning.effort", "message": "Invalid value: 'xhigh'. Supported values"},
+            Feature.EFFORT,
+        ),
+        (
+            {"param": "reasoning.effort", "message": "'reasoning.effort' does not support 'none'"},
+            Feature.THINKING,
+        ),
+        (
+            {"param": "temperature", "message": "Unsupported parameter: 'temperature' is not"},
+            Feature.SAMPLING,
+        ),
         ({"message": "Encrypted content is not supported with this model."}, Feature.THINKING),
     ],
 )

@@ -1,5 +1,6 @@
 """Reading a request far enough to route it, and splicing."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -39,8 +40,10 @@ def test_facts(body: dict[str, object]) -> None:
         ({}, "input", "missing or empty"),
         ({"input": ""}, "input", "missing or empty"),
         ({"input": 7}, "input", "a number"),
-        ({"input": [{}, 7]}, "input[1]", "a number"),
-        ({"input": [{}] * 4}, "input", "4 items"),
+        ({"input": [7, {}]}, "input[0]", "a number"),
+        ({"input": [{}, "a"]}, "input[1]", "a string"),
+        ({"input": [{}] * 4}, "input", "4 messages"),
+        ({"input": [{"type": "message"}] * 4}, "input", "4 messages"),
         ({"input": "x" * 101}, "input[0]", "larger than 100 bytes"),
         (
             {"input": [{}, {"type": "function_call_output", "output": "x" * 101}]},
@@ -54,6 +57,19 @@ def test_what_cannot_be_routed_is_refused_by_name(body: object, param: str, word
         facts(body)
     assert refusal.value.problem.param == param
     assert words in refusal.value.problem.message
+
+
+def test_what_an_agent_does_within_a_turn_is_no_message() -> None:
+    """Reasoning, a call and its result: with a limit of three messages there can be many."""
+    kinds = ("reasoning", "function_call", "function_call_output")
+    rounds = [{"type": kind} for kind in kinds] * 400
+    limits = replace(LIMITS, content=100_000)
+    DIALECT.facts(Operation.CHAT, {"input": [{"role": "user"}, *rounds]}, limits)
+
+
+def test_a_count_is_no_stream() -> None:
+    told = DIALECT.facts(Operation.COUNT, {"input": "a", "stream": True}, LIMITS)
+    assert (told.operation, told.stream) == (Operation.COUNT, False)
 
 
 def test_too_much_content_is_too_large() -> None:
