@@ -45,8 +45,9 @@ matrix: install-test ## run every client on every backend, and write the table o
 golden: install-test ## write anew what is expected of the traffic in tests/golden, to be read in the diff
 	@exec $(PY) -m tests.golden.write
 
-fuzz: install-test ## damaged traffic through every dialect for ten minutes; ARGS=60 for a minute of it
-	@exec $(PY) -m tests.fuzz.run $(ARGS)
+fuzz: install-test ## damaged traffic through every dialect for ten minutes (ARGS=60: for one), then by hypothesis
+	$(PY) -m tests.fuzz.run $(ARGS)
+	$(PY) -m pytest tests/fuzz/test_damage.py --hypothesis-profile=fuzz -o timeout=0
 
 # One resolution for every Python and machine; the test lock takes the versions of the run lock.
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \

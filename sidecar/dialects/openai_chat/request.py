@@ -83,7 +83,9 @@ def _without_thoughts(
     raw: bytes, found: Sequence[splice.Member], strips_all: bool
 ) -> Iterator[splice.Edit]:
     for one in found:
-        for message in splice.elements(raw, one.start) if one.key == "messages" else ():
+        if one.key != "messages" or raw[one.start : one.start + 1] != b"[":
+            continue
+        for message in splice.elements(raw, one.start):
             text = raw[message.start : message.end]
             told = json.loads(text)
             if isinstance(told, dict) and told.keys() & _THOUGHTS and (strips_all or _MARK in text):
