@@ -49,6 +49,12 @@ def free_port() -> int:
     raise RuntimeError("no port is free on loopback")
 
 
+def two_free_ports() -> tuple[int, int]:
+    """Two ports; the system may offer the same one twice."""
+    first = free_port()
+    return first, next(port for port in iter(free_port, None) if port != first)
+
+
 def has_ipv6() -> bool:
     try:
         with socket.socket(socket.AF_INET6) as probe:
@@ -128,7 +134,7 @@ class Sidecar:
         ports: tuple[int, int] | None = None,
     ) -> None:
         self.folder = folder
-        self.data_port, self.admin_port = ports or (free_port(), free_port())
+        self.data_port, self.admin_port = ports or two_free_ports()
         self.base_url = f"http://127.0.0.1:{self.data_port}"
         self.admin_url = f"http://127.0.0.1:{self.admin_port}"
         self.file = folder / "sidecar.yaml"
