@@ -27,7 +27,7 @@ from tests.e2e.crossing import (
     strict,
     world,
 )
-from tests.e2e.harness import Config, Sidecar, free_port, until
+from tests.e2e.harness import Config, Sidecar, two_free_ports, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -183,7 +183,7 @@ async def test_models_are_not_changed(
 
 
 async def test_a_listener_may_let_them_through_to_one_backend(tmp_path: Path) -> None:
-    ports = free_port(), free_port()
+    ports = two_free_ports()
     async with strict(OPENAI) as other, strict(OLLAMA) as fake:
         fake.rest = says(200, {"status": "success"})
         config: Config = {
