@@ -114,7 +114,8 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "vllm": Preset(
         base_url="http://127.0.0.1:8000/v1",
-        traits=Traits(reasoning="reasoning", more_sampling=True),  # once `reasoning_content`
+        # reasoning was once `reasoning_content`
+        traits=Traits(reasoning="reasoning", more_sampling=True, continue_final=True),
     ),
     "llama-cpp": Preset(
         base_url="http://127.0.0.1:8080/v1",

@@ -146,6 +146,7 @@ def _listeners(section: ListenersSection, folder: str, report: Report) -> tuple[
         )
         for name, listener in (("data", data), ("admin", admin))
     }
+    bound["data"] = replace(bound["data"], keepalive=data.keepalive, commit_after=data.commit_after)
     _check_open(data, bound["data"], report)
     _check_socket(section.control, folder, report)
     if data.port == admin.port:

@@ -13,7 +13,7 @@ from sidecar.config.snapshot import Backend
 from sidecar.neutral.problem import ProblemKind
 from sidecar.policy.backoff import RetrySettings
 from sidecar.policy.outcome import Disposition
-from sidecar.policy.routing import Route, RouteTable, Target, is_pattern
+from sidecar.policy.routing import Route, RouteTable, Target, Way, is_pattern
 
 Backends = Mapping[str, Backend | None]  # None is one that has faults of its own
 
@@ -49,7 +49,7 @@ def _route(
     targets: list[Target] = []
     for place, target in enumerate(section.targets):
         path: KeyPath = ("routes", name, "targets", place)
-        if target.model_copy(update={"first_token": None}) in _without_times(section, place):
+        if _bare(target) in _without_times(section, place):
             report.error(path, "the same target again", "each target once in a chain")
         backend = _backend_of(path, target, section, backends, report)
         if backend is None:
@@ -62,7 +62,7 @@ def _route(
         limits = backend.timeouts
         if target.first_token is not None:
             limits = replace(limits, first_token=target.first_token)
-        targets.append(Target(target.backend, target.model, limits))
+        targets.append(Target(target.backend, target.model, limits, target.prefill))
     if targets and all(target.backend in (barred or ()) for target in targets):
         report.error(
             ("routes", name, "targets"), "public addresses only", "a local one under --local-only"
@@ -82,13 +82,25 @@ def _route(
         relay=section.relay,
         listed_first=section.listed_first,
         losses_strict=section.losses == "strict",
+        recover=_recover(section),
+        assured=section.delivery == "assured",
         on={ProblemKind(kind): Disposition(word) for kind, word in section.on.items()},
     )
 
 
+def _recover(section: RouteSection) -> tuple[Way, ...]:
+    """The ways in their order, up to the last one, which is always to fail."""
+    ways = [way for way in map(Way, section.recover) if way is not Way.FAIL]
+    return (*dict.fromkeys(ways), Way.FAIL)
+
+
+def _bare(target: TargetSection) -> TargetSection:
+    return target.model_copy(update={"first_token": None, "prefill": False})
+
+
 def _without_times(section: RouteSection, before: int) -> list[TargetSection]:
     earlier = section.targets[:before]
-    return [target.model_copy(update={"first_token": None}) for target in earlier]
+    return [_bare(target) for target in earlier]
 
 
 def _backend_of(

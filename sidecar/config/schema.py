@@ -36,6 +36,7 @@ from sidecar.config.fields import (
 )  # fmt: skip
 from sidecar.config.presets import PRESETS
 from sidecar.dialects import DIALECTS
+from sidecar.policy.routing import Way
 
 
 class Section(BaseModel):
@@ -84,6 +85,10 @@ class DataSection(Section):
     """Web origins that may call from a browser."""
     i_know_this_is_open: Truth = False
     """Allows a bind beyond loopback although nobody needs a key."""
+    keepalive: Timeout = 15.0
+    """A stream that is silent for so long gets a sign of life, once commit_after has passed."""
+    commit_after: Deadline = None
+    """When a stream that waits for a backend gets its head, or none."""
     manage: Text | None = None
     """Name of the backend whose models clients may pull, push, create, copy and delete."""
 
@@ -255,6 +260,8 @@ class TargetSection(Section):
     """The model to ask for; else the request's own."""
     first_token: Timeout | None = None
     """Overrides the backend's limit."""
+    prefill: Truth = False
+    """The model goes on from a partial turn of the assistant, for recover: [continue]."""
 
 
 class BackoffSection(Section):
@@ -290,10 +297,10 @@ class RouteSection(Section):
     """Trying the same target again."""
     deadline: Deadline = None
     """Limit of the whole request, or none."""
-    recover: tuple[Literal["fail"], ...] = ("fail",)
-    """What to do when a stream breaks: an honest error event."""
-    delivery: Literal["live"] = "live"
-    """Answers flow as they arrive."""
+    recover: tuple[Annotated[str, OneOf(*Way)], ...] = tuple(Way)
+    """What to do when a stream breaks, in this order; fail is always the last."""
+    delivery: Literal["live", "assured"] = "live"
+    """live answers flow as they arrive; assured ones are held back until they are complete."""
     losses: Literal["name", "strict"] = "name"
     """What a translation loses is named; strict refuses a request that would lose meaning."""
     stay: Literal["anywhere", "local"] = "anywhere"

@@ -89,11 +89,17 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Where to listen: addresses and a port."""
+    """Where to listen: addresses and a port; how long clients of streams wait in silence.
+
+    After `commit_after` seconds (None: never) a stream gets its head, and a sign of life whenever
+    nothing has come for `keepalive` seconds.
+    """
 
     addresses: tuple[str, ...]
     port: int
     origins: tuple[str, ...] = ()
+    keepalive: float = 15.0
+    commit_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
-"""The only writer to the client: OPEN → CONTENT → ENDED.
+"""The only writer to the client: OPEN → (HEAD →) CONTENT → ENDED.
 
-While it is OPEN nothing was sent and any status may still be chosen. From CONTENT on a failure can
-only be told in-band, by the dialect's own event.
+While it is OPEN nothing was sent and any status may still be chosen. HEAD is entered early by a
+client that must not wait in silence: then it gets keep-alives, and any backend may still answer.
+From HEAD on a failure can only be told in-band, by the dialect's own event.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from sidecar.wire.contract import Dialect
 
 SERVER = "llm-sidecar"
 WORTH_COMPRESSING = 256  # bytes
+KEPT_LIMIT = 1024 * 1024  # bytes of a stream that are kept, so that it can be taken up again
 
 _STREAM_HEADERS = {
     "cache-control": "no-cache",
@@ -26,6 +28,7 @@ class State(Enum):
     """What the client has seen."""
 
     OPEN = "open"
+    HEAD = "head"
     CONTENT = "content"
     ENDED = "ended"
 
@@ -34,26 +37,35 @@ class Answer:
     """One answer to one request."""
 
     def __init__(
-        self, http: web.BaseRequest, dialect: Dialect, request_id: str, on_head: Callable[[], None]
+        self,
+        http: web.BaseRequest,
+        dialect: Dialect,
+        request_id: str,
+        on_content: Callable[[], None],
     ) -> None:
         self._http = http
-        self._on_head = on_head
+        self._on_content = on_content
         self.dialect = dialect
         self._response: web.StreamResponse | None = None
         self.state = State.OPEN
         self.common = {"x-request-id": request_id, "server": SERVER, "x-sidecar-attempts": "0"}
         self.closing = False  # the connection is not to be used again
         self._fail: Callable[[Problem], bytes] | None = None  # of a stream that has begun
+        self._kept: list[bytes] | None = None
+        self._kept_size = 0
+        self._writing = 0  # writes that wait for the client
+        self.written = 0  # pieces that were sent
+        self.has_content = False  # of a stream, not only an error
 
     @property
     def committed(self) -> bool:
-        """Whether content has reached the client."""
-        return self.state is not State.OPEN
+        """Whether content has reached the client, or an error in its place."""
+        return self.state in (State.CONTENT, State.ENDED)
 
     @property
-    def has_content(self) -> bool:
-        """Whether a stream's content, not only an error, has reached the client."""
-        return self.committed and self._fail is not None
+    def is_open(self) -> bool:
+        """Whether nothing at all was sent."""
+        return self.state is State.OPEN
 
     @property
     def status(self) -> int | None:
@@ -66,12 +78,22 @@ class Answer:
         assert self._response is not None, "a request ended without an answer"
         return self._response
 
+    def keep(self) -> None:
+        """From now on keep what is sent of a stream, up to KEPT_LIMIT."""
+        self._kept = []
+
+    @property
+    def kept(self) -> bytes | None:
+        """All that was sent of a stream; None where it was not kept or is too long."""
+        return None if self._kept is None else b"".join(self._kept)
+
     async def whole(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Send a whole answer."""
         response = web.Response(status=status, body=body, headers={**headers, **self.common})
         if len(body) > WORTH_COMPRESSING and _takes_gzip(self._http.headers):
             response.enable_compression(web.ContentCoding.gzip)
             response.headers.add("Vary", "Accept-Encoding")
+        self._content_begins()
         await self._prepare(response)
         await self.finish()
 
@@ -81,22 +103,44 @@ class Answer:
 
     async def begin(self, status: int, headers: Mapping[str, str]) -> None:
         """Send the head of a body that will flow, as its headers describe it."""
+        self._content_begins()
         await self._prepare(web.StreamResponse(status=status, headers={**headers, **self.common}))
+
+    async def begin_early(self, fail: Callable[[Problem], bytes]) -> None:
+        """Send the head of a stream before any backend has an answer."""
+        self._fail = fail
+        self.state = State.HEAD
+        await self._prepare(self._events({}))
 
     async def begin_events(
         self, headers: Mapping[str, str], fail: Callable[[Problem], bytes]
     ) -> None:
-        """Send the head of a stream; `fail` words the event that ends it where it breaks."""
+        """Begin the content of a stream, or go on with it; its head is sent unless it was.
+
+        `fail` words the event that ends it where it breaks.
+        """
         self._fail = fail
+        if self.state is State.CONTENT:
+            return
+        has_head = self.state is State.HEAD
+        self.has_content = True
+        self._content_begins()
+        if not has_head:
+            await self._prepare(self._events(headers))
+
+    def _events(self, headers: Mapping[str, str]) -> web.StreamResponse:
         kind = {"content-type": self.dialect.framing.content_type}
-        await self.begin(200, {**headers, **_STREAM_HEADERS, **kind})
+        told = {**headers, **_STREAM_HEADERS, **kind, **self.common}
+        return web.StreamResponse(status=200, headers=told)
+
+    def _content_begins(self) -> None:
+        self.state = State.CONTENT
+        self._on_content()
 
     async def _prepare(self, response: web.StreamResponse) -> None:
         self._response = response
-        self.state = State.CONTENT
         if self.closing:
             response.force_close()
-        self._on_head()
         try:
             await response.prepare(self._http)
         except ConnectionError:
@@ -104,10 +148,27 @@ class Answer:
 
     async def write(self, data: bytes) -> None:
         """Send more; waits while the client reads slowly. Raises AttemptFailed when it left."""
+        if self._kept is not None:
+            self._kept_size += len(data)
+            self._kept.append(data)
+            if self._kept_size > KEPT_LIMIT:
+                self._kept = None
+        await self._send(data)
+
+    async def stay_alive(self, sign: bytes) -> None:
+        """Send a sign of life between two pieces of a stream, unless the client reads slowly."""
+        if self.state in (State.HEAD, State.CONTENT) and not self._writing:
+            await self._send(sign)
+
+    async def _send(self, data: bytes) -> None:
+        self.written += 1
+        self._writing += 1
         try:
             await self.response.write(data)
         except ConnectionError:
             raise _gone() from None
+        finally:
+            self._writing -= 1
 
     async def finish(self) -> None:
         """End an answer that is complete."""

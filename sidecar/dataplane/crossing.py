@@ -27,6 +27,7 @@ from sidecar.wire.contract import (
     Operation,
     Reading,
     RequestFacts,
+    StreamEncoder,
     Tap,
 )
 from sidecar.wire.fold import folded, unfolded
@@ -44,7 +45,7 @@ class CrossingTap:
     def __init__(
         self,
         backend: Dialect,
-        client: Dialect,
+        encoder: StreamEncoder,
         ctx: AnswerContext,
         must_hold: Expectation | None,
         original: Mapping[str, str],
@@ -53,7 +54,7 @@ class CrossingTap:
         self.model: str | None = None
         self.problem: Problem | None = None
         self._decoder = backend.stream_decoder(ctx)
-        self._encoder = client.stream_encoder(ctx)
+        self._encoder = encoder
         self._original = original
         self._estimate = ctx.estimate
         self._written = 0  # characters of the answer
@@ -157,7 +158,11 @@ class ChatCrossing:
     def tap(self) -> Tap:
         """Translates the stream as it comes."""
         ctx, must_hold = self._ctx, self._must_hold
-        return CrossingTap(self.dialect, self._client, ctx, must_hold, self._original)
+        return CrossingTap(self.dialect, self._encoder(), ctx, must_hold, self._original)
+
+    def _encoder(self) -> StreamEncoder:
+        """Writes the client's stream."""
+        return self._client.stream_encoder(self._ctx)
 
     def listener(self) -> Tap:
         """Reads the backend's stream in its own dialect."""
@@ -183,7 +188,7 @@ class ChatCrossing:
     def unfold(self, whole: Whole) -> Sequence[bytes]:
         """The client's stream of a whole answer."""
         assert self._answer is not None  # `whole` is made of it
-        encoder = self._client.stream_encoder(self._ctx)
+        encoder = self._encoder()
         return [encoder.encode(event) for event in unfolded(self._answer)]
 
     def _told(self, answer: ChatResponse) -> Whole:

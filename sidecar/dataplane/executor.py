@@ -4,6 +4,7 @@ Each attempt is settled exactly once, whatever ends it, with the blame where it 
 """
 
 import asyncio
+import math
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -13,20 +14,22 @@ from sidecar.config.snapshot import Backend, Snapshot
 from sidecar.dataplane.answer import Answer
 from sidecar.dataplane.deliver import deliver, pass_through
 from sidecar.dataplane.opening import Opened, check_status, open_answer
-from sidecar.dataplane.prepare import LONGEST_FIELD, Outbound, Prepared, prepare
+from sidecar.dataplane.prepare import LONGEST_FIELD, Outbound, Prepared, context, prepare
+from sidecar.dataplane.resuming import Resumption, can_continue
 from sidecar.dataplane.upstream import RawReply, Upstream, UpstreamCall
 from sidecar.neutral.problem import AttemptFailed, Exhausted, Problem, ProblemKind, RequestRefused
 from sidecar.neutral.request import Loss
 from sidecar.neutral.usage import Usage
 from sidecar.policy.limits import first_limit
 from sidecar.policy.outcome import Disposition, Outcome, disposition_of
+from sidecar.policy.recovery import Recovery, can_recover, next_recovery
 from sidecar.policy.retry import GiveUp, Moment, Step, Wait, next_step
-from sidecar.policy.routing import Candidate, Plan
+from sidecar.policy.routing import Candidate, Plan, Way
 from sidecar.policy.verdict import conclude
 from sidecar.runtime.calibration import ModelKey
 from sidecar.runtime.store import Attempt, RuntimeStore
 from sidecar.telemetry.recorder import Recorder, RequestNote
-from sidecar.wire.contract import Feature, Operation
+from sidecar.wire.contract import Feature, Operation, Resumed
 
 CALIBRATE_EVERY = 10.0  # seconds, for one backend
 LOSSES_NAMED = 32  # in a header
@@ -48,7 +51,7 @@ class Timing:
     started: float
     prepared: float | None = None  # the first call to a backend was ready
     opened: float | None = None  # the answer was known to be good
-    sent: float | None = None  # its head went out
+    sent: float | None = None  # its content began to go out
 
     @property
     def overhead(self) -> float | None:
@@ -69,8 +72,15 @@ class Job:
     note: RequestNote
     timing: Timing
     deadline: float  # monotonic
+    patience: float = math.inf  # seconds that the client waits for more of an answer
     # what each candidate has refused and is not asked for again
     refused: dict[Candidate, frozenset[Feature]] = field(default_factory=dict)
+
+    @property
+    def last(self) -> float:
+        """When the route ends the request, whatever the client's patience."""
+        limit = self.plan.route.deadline
+        return math.inf if limit is None else self.timing.started + limit
 
 
 @dataclass(slots=True)
@@ -107,6 +117,8 @@ class Executor:
         """Answer a request from its plan. Raises Exhausted when nothing is left to try."""
         history: list[Outcome] = []
         waited = 0.0
+        if _can_be_resumed(job):
+            job.answer.keep()
         while True:
             step = self._next(job, history, waited)
             if isinstance(step, Wait):
@@ -124,26 +136,70 @@ class Executor:
             history.append(outcome)
             if outcome.problem is None:
                 return
-            if outcome.committed or outcome.problem.kind is ProblemKind.CLIENT_GONE:
-                raise Exhausted(_named(outcome, outcome.problem))
+            if outcome.problem.kind is ProblemKind.CLIENT_GONE:
+                raise Exhausted(outcome.problem)
+            if outcome.committed:
+                await self._recover(job, history)
+                return
+
+    async def _recover(self, job: Job, history: list[Outcome]) -> None:
+        """Have another answer go on where the stream broke. Raises Exhausted where none can.
+
+        Whatever comes of that, the problem is the one that broke the stream.
+        """
+        broken = history[-1]
+        assert broken.problem is not None
+        tried: list[Recovery] = []
+        while can_recover(broken) and (resumed := _resumed(job)) is not None:
+            step = self._next_recovery(job, history, tried, resumed)
+            if step is None:
+                break
+            resumption = Resumption(step.way, resumed)
+            outcome = await self._attempt(
+                _onward(job, resumption, self._clock.now()), step.candidate
+            )
+            history.append(outcome)
+            tried.append(step)
+            job.note.recoveries.append((step.way, outcome.problem is None))
+            if outcome.problem is None:
+                return
+            if outcome.problem.kind is ProblemKind.CLIENT_GONE:
+                raise Exhausted(outcome.problem)
+        told = f"Backend {broken.backend!r} {broken.problem.message}"
+        raise Exhausted(replace(broken.problem, message=told, raw=None))
+
+    def _next_recovery(
+        self,
+        job: Job,
+        history: Sequence[Outcome],
+        tried: Sequence[Recovery],
+        resumed: Resumed,
+    ) -> Recovery | None:
+        return next_recovery(
+            job.plan,
+            history,
+            tried,
+            may_continue=can_continue(resumed, job.outbound.translation.request),
+            is_ready=lambda place: self._rest_of(job, job.plan.candidates[place].backend) <= 0,
+            may_retry=lambda: self._may_retry(job),
+        )
 
     def _next(self, job: Job, history: list[Outcome], waited: float) -> Step:
         now = self._clock.now()
-        budget, settings = self._store.retry_budget, job.snapshot.retry_budget
-
-        def may_retry() -> bool:
-            allowed = budget.withdraw(settings, now)
-            if not allowed:
-                job.note.budget_exhausted = True
-            return allowed
-
         return next_step(
             job.plan,
             history,
             Moment(job.deadline - now, waited, self._clock.draw()),
             rest_of=lambda name: self._rest_of(job, name),
-            may_retry=may_retry,
+            may_retry=lambda: self._may_retry(job),
         )
+
+    def _may_retry(self, job: Job) -> bool:
+        """Takes one retry from the budget, if it is there."""
+        settings = job.snapshot.retry_budget
+        allowed = self._store.retry_budget.withdraw(settings, self._clock.now())
+        job.note.budget_exhausted = job.note.budget_exhausted or not allowed
+        return allowed
 
     def _rest_of(self, job: Job, name: str) -> float:
         return self._store.rest_of(job.snapshot.backends[name], self._clock.now())
@@ -301,9 +357,12 @@ class Executor:
                             more, passage, wants_stream=False, whole_begins=whole_begins
                         )
                 limit.reschedule(None)
-                progress.first_content = job.timing.opened = self._clock.now()
+                progress.first_content = self._clock.now()
+                if not job.answer.committed:
+                    job.timing.opened = progress.first_content
+                held = job.plan.route.assured
                 try:
-                    await deliver(opened, reply, job.answer, limits.idle)
+                    await deliver(opened, reply, job.answer, limits.idle, held=held)
                 finally:
                     self._learn(job, candidate, opened, progress)
         except TimeoutError:
@@ -349,8 +408,29 @@ def _printable(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.\[\]-]", "?", name[:LONGEST_FIELD])
 
 
-def _named(outcome: Outcome, problem: Problem) -> Problem:
-    """The problem of a stream under way, with the name of the backend that is at fault."""
-    if problem.kind is ProblemKind.CLIENT_GONE:
-        return problem
-    return replace(problem, message=f"Backend {outcome.backend!r} {problem.message}", raw=None)
+def _can_be_resumed(job: Job) -> bool:
+    """Whether the stream may go on elsewhere if it breaks."""
+    facts, recover = job.outbound.inbound.facts, job.plan.route.recover
+    is_one_chat = facts.operation is Operation.CHAT and facts.stream and facts.choices == 1
+    return is_one_chat and recover[0] is not Way.FAIL and not job.plan.route.assured
+
+
+def _resumed(job: Job) -> Resumed | None:
+    """What the client has, read back; None where nothing can go on from there."""
+    kept, translation = job.answer.kept, job.outbound.translation
+    if kept is None or not translation.is_understood:
+        return None
+    dialect = job.answer.dialect
+    ctx = context(job.outbound, translation.request, 0, job.note.answered_model)
+    return dialect.resume(dialect.framing.framer().feed(kept), ctx)
+
+
+def _onward(job: Job, resumption: Resumption, now: float) -> Job:
+    """The same request, to go on with a broken stream.
+
+    The client has read something: from here its patience counts anew.
+    """
+    outbound = replace(job.outbound, resumption=resumption)
+    if resumption.way is Way.CONTINUE:
+        outbound = replace(outbound, translation=outbound.translation.continued(resumption.opening))
+    return replace(job, outbound=outbound, deadline=min(job.last, now + job.patience))

@@ -14,15 +14,24 @@ from sidecar.dataplane.crossing import ChatCrossing, CountCrossing
 from sidecar.dataplane.embedding import EmbeddingCrossing
 from sidecar.dataplane.intake import Inbound
 from sidecar.dataplane.passage import Passage, Relay
-from sidecar.dataplane.translate import Translated, Translation
+from sidecar.dataplane.resuming import Resuming, Resumption
+from sidecar.dataplane.translate import Translation
 from sidecar.dataplane.upstream import UpstreamCall
 from sidecar.dialects import DIALECTS
 from sidecar.neutral.problem import AttemptFailed, Problem, ProblemKind, RequestRefused
 from sidecar.neutral.request import ChatRequest, Loss, Severity
 from sidecar.policy.batching import batches
-from sidecar.policy.routing import Candidate, Route
+from sidecar.policy.routing import Candidate, Route, Way
 from sidecar.wire import json, splice
-from sidecar.wire.contract import AnswerContext, Dialect, Feature, Operation, RequestPatch, Target
+from sidecar.wire.contract import (
+    AnswerContext,
+    Dialect,
+    Expectation,
+    Feature,
+    Operation,
+    RequestPatch,
+    Target,
+)
 from sidecar.wire.signature import MARK
 
 _MARK = MARK.encode()
@@ -59,6 +68,12 @@ class Outbound:
     route: Route
     via: str
     moment: Moment
+    resumption: Resumption | None = None  # of a stream that broke behind its first token
+
+    @property
+    def is_continued(self) -> bool:
+        """Whether the backend is to go on from a partial turn: its request is always made anew."""
+        return self.resumption is not None and self.resumption.way is Way.CONTINUE
 
 
 def prepare(
@@ -70,12 +85,17 @@ def prepare(
         return _prepared(outbound, candidate, backend, Relay(backend.dialect, inbound.facts), None)
     if inbound.facts.operation is Operation.EMBED and _must_decode(outbound, backend):
         return _embedding(outbound, candidate, backend)
-    if backend.dialect is inbound.dialect:
+    if backend.dialect is inbound.dialect and not outbound.is_continued:
         patch = request_patch(inbound, candidate, backend, without)
         body = inbound.dialect.patch(inbound.raw, patch)
         relay = Relay(backend.dialect, inbound.facts)
         made = _prepared(outbound, candidate, backend, relay, body)
-        return replace(made, losses=_lost_thinking(inbound, patch))
+        made = replace(made, losses=_lost_thinking(inbound, patch))
+        if outbound.resumption is None:
+            return made
+        tokens = outbound.moment.tokens(candidate)
+        ctx = context(outbound, outbound.translation.request, tokens, candidate.model)
+        return replace(made, passage=_passage(outbound, backend.dialect, ctx, None, {}))
     if asked_of(inbound.facts.operation) not in backend.dialect.backend_paths:
         raise _cannot(f"speaks the dialect {backend.dialect.name}, which has no {inbound.path}")
     return _crossing(outbound, candidate, backend, without)
@@ -104,9 +124,12 @@ def _crossing(
     except RequestRefused as refused:  # a backend of the client's dialect might take it
         raise _cannot(f"cannot be asked that: {refused}", refused.problem.param) from None
     check_losses(translated.losses, backend.dialect, strict=outbound.route.losses_strict)
+    if outbound.is_continued and any(loss.field == "prefill" for loss in translated.losses):
+        raise _cannot(f"speaks the dialect {backend.dialect.name}, which continues no turn")
     ctx = context(outbound, outbound.translation.request, tokens, candidate.model)
-    encoded, passage = translated.encoded, _passage(outbound, backend.dialect, ctx, translated)
-    body = encoded.body
+    body = translated.encoded.body
+    expects, original = translated.encoded.expects, translated.original
+    passage = _passage(outbound, backend.dialect, ctx, expects, original)
     if inbound.facts.operation is Operation.COUNT:
         counted = backend.dialect.counted_fields
         body = {name: told for name, told in body.items() if name in counted}
@@ -115,12 +138,18 @@ def _crossing(
 
 
 def _passage(
-    outbound: Outbound, backend: Dialect, ctx: AnswerContext, translated: Translated
+    outbound: Outbound,
+    backend: Dialect,
+    ctx: AnswerContext,
+    expects: Expectation | None,
+    original: Mapping[str, str],
 ) -> Passage:
-    client = outbound.inbound.dialect
+    client, resumption = outbound.inbound.dialect, outbound.resumption
     if outbound.inbound.facts.operation is Operation.COUNT:
         return CountCrossing(backend, client)
-    return ChatCrossing(backend, client, ctx, translated.encoded.expects, translated.original)
+    if resumption is not None:
+        return Resuming(backend, client, ctx, expects, original, resumption=resumption)
+    return ChatCrossing(backend, client, ctx, expects, original)
 
 
 def _must_decode(outbound: Outbound, backend: Backend) -> bool:

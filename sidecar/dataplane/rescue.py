@@ -39,7 +39,7 @@ async def respond(
     if problem.kind is ProblemKind.CLIENT_GONE:
         return
     try:
-        if answer.committed:
+        if not answer.is_open:
             await answer.fail(replace(problem, message=redact(problem.message)))
             return
         status, body = _body(dialect, problem, note, redact)

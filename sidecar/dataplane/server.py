@@ -18,10 +18,12 @@ from sidecar.dataplane.executor import Clock, Executor, Job, Timing
 from sidecar.dataplane.images import ImageFetcher
 from sidecar.dataplane.intake import Inbound, Upload
 from sidecar.dataplane.listener import headers_too_large
-from sidecar.dataplane.prepare import Moment, Outbound
+from sidecar.dataplane.prepare import Moment, Outbound, context
 from sidecar.dataplane.translate import Translation
+from sidecar.dataplane.waiting import attended
 from sidecar.dialects import DIALECTS
 from sidecar.neutral.problem import Exhausted, Problem, ProblemKind, RequestRefused
+from sidecar.neutral.request import ChatRequest
 from sidecar.policy import doors, routing
 from sidecar.policy.estimate import DEFAULT_RATIO, estimate
 from sidecar.policy.routing import Candidate
@@ -37,6 +39,7 @@ from sidecar.wire import json
 from sidecar.wire.contract import ModelEntry, Operation, RequestFacts
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+_STREAMED = (Operation.CHAT, Operation.COMPLETION)
 COME_BACK = 5.0  # seconds after which a client may ask a sidecar without configuration again
 
 
@@ -77,7 +80,7 @@ class DataServer:
         request_id = told if _SANE_ID.fullmatch(told) else self._program.new_id()
         asked = self._endpoints.find(http.path, http.headers)
         timing = Timing(self._clock.now())
-        answer = Answer(http, asked.dialect, request_id, lambda: self._head_goes_out(timing))
+        answer = Answer(http, asked.dialect, request_id, lambda: self._content_goes_out(timing))
         answer.closing = self._program.life.settling
         note = RequestNote(request_id, asked.operation)
         limit = asyncio.timeout(None)
@@ -141,7 +144,8 @@ class DataServer:
         header = http.headers.get("x-sidecar-backend")
         plan = planning.plan(asked, inbound.facts, header, steering, snapshot)
         note.route = plan.route.name
-        deadline = timing.started + _patience(http)
+        patience = _patience(http)
+        deadline = timing.started + patience
         if plan.route.deadline is not None and not self._is_ending:
             limit.reschedule(asyncio.get_running_loop().time() + plan.route.deadline)
             deadline = min(deadline, timing.started + plan.route.deadline)
@@ -151,8 +155,24 @@ class DataServer:
         outbound = Outbound(inbound, translation, plan.route, via, moment)
         plan = await planning.best(plan, outbound, snapshot, self._program.images)
         with self._program.store.request(plan.route.name):
-            job = Job(outbound, plan, answer, snapshot, note, timing, deadline)
+            job = Job(outbound, plan, answer, snapshot, note, timing, deadline, patience)
+            await self._attended(job, asked, steering)
+
+    async def _attended(self, job: Job, asked: Asked, steering: Steering) -> None:
+        """Answer, with signs of life for a client that must not wait for a stream in silence."""
+        place, facts = job.snapshot.data, job.outbound.inbound.facts
+        commit_after = place.commit_after
+        if commit_after is None and job.plan.route.assured:
+            commit_after = place.keepalive
+        if commit_after is None or not facts.stream or facts.operation not in _STREAMED:
             await self._answer(job, asked, steering)
+            return
+        if job.patience > commit_after:  # it hears something in time, and then again
+            job = replace(job, deadline=job.last, patience=math.inf)
+        ctx = context(job.outbound, ChatRequest(()), 0, facts.model)
+        encoder = job.answer.dialect.stream_encoder(ctx)
+        work = self._answer(job, asked, steering)
+        await attended(work, job.answer, encoder, commit_after, place.keepalive)
 
     async def _answer(self, job: Job, asked: Asked, steering: Steering) -> None:
         """By a backend, or from what is known without asking one."""
@@ -353,7 +373,7 @@ class DataServer:
     def _entries(self, snapshot: Snapshot) -> list[ModelEntry]:
         return offer.entries(snapshot, self._program.store, self._program.born)
 
-    def _head_goes_out(self, timing: Timing) -> None:
+    def _content_goes_out(self, timing: Timing) -> None:
         timing.sent = self._clock.now()
 
     def _record(self, note: RequestNote, answer: Answer, timing: Timing) -> None:

@@ -15,13 +15,15 @@ from sidecar.neutral.request import (
     Message,
     Part,
     Remote,
+    Role,
     Severity,
+    Text,
     Tool,
     ToolCall,
     ToolChoice,
     ToolResult,
 )
-from sidecar.policy.estimate import Measure, measure
+from sidecar.policy.estimate import Measure, estimated_usage, measure
 from sidecar.policy.routing import Candidate
 from sidecar.wire.contract import Dialect, Encoded, Feature, Target
 from sidecar.wire.names import fitting_names
@@ -92,6 +94,18 @@ class Translation:
         is_fatal = any(loss.severity is Severity.FATAL for loss in self.request.unheard)
         return not self.request.messages and not is_fatal
 
+    def continued(self, opening: str) -> "Translation":
+        """The same request with a beginning of its answer, from where a backend is to go on."""
+        bound = self.request.max_tokens
+        if bound is not None:
+            bound = max(1, bound - estimated_usage(0, len(opening)).output_tokens)
+        turn = Message(Role.ASSISTANT, (Text(opening),))
+        onward = Translation(self._inbound)
+        onward._inlined = replace(
+            self.request, messages=(*self.request.messages, turn), max_tokens=bound
+        )
+        return onward
+
     def inline(self, request: ChatRequest) -> None:
         """Take the request with its images fetched."""
         self._inlined = request
@@ -112,6 +126,7 @@ class Translation:
             max_output=candidate.max_output,
             context=candidate.context,
             estimate=tokens,
+            continues=candidate.continues,
             traits=backend.traits,
             without=without,
         )

@@ -24,6 +24,7 @@ class ProblemKind(StrEnum):
     PROTOCOL = "protocol"  # not what the dialect promises: HTML, junk, nothing, too much
     TRUNCATED = "truncated"  # cut before its terminal marker
     UNMET = "unmet"  # the model did not do what it was made to: no JSON, not of the schema, no call
+    DIVERGED = "diverged"  # not the answer that the client has begun to read
     UNSUPPORTED = "unsupported"  # a feature was refused that the request can do without
     RATE_LIMITED = "rate_limited"
     BACKEND_AUTH = "backend_auth"  # our own credential was refused

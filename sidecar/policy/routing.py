@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from enum import StrEnum
 from fnmatch import translate
 
 from sidecar.neutral.problem import ProblemKind
@@ -17,6 +18,14 @@ from sidecar.policy.outcome import Disposition
 AUTO = "auto"  # where `listed_first` is set: every backend's own default model
 DEFAULT_TAG = ":latest"  # a model's name means the same with and without it, as Ollama has it
 OTHER = "other"  # the name in metrics of what no route has
+
+
+class Way(StrEnum):
+    """How a stream may go on that broke behind its first token."""
+
+    REPLAY = "replay"
+    CONTINUE = "continue"
+    FAIL = "fail"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,7 @@ class Target:
     backend: str
     model: str | None
     timeouts: Timeouts
+    continues: bool = False  # it goes on from a partial turn of the assistant
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +63,8 @@ class Route:
     listed_first: bool = False
     losses_strict: bool = False  # refuses what a crossing would lose of the meaning
     on: Mapping[ProblemKind, Disposition] = field(default_factory=dict)
+    recover: tuple[Way, ...] = (Way.FAIL,)  # tried in this order; the last one is FAIL
+    assured: bool = False  # answers are held back until they are complete
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +88,7 @@ class Candidate:
     timeouts: Timeouts
     context: int | None = None  # tokens that the model reads and writes, where known
     max_output: int | None = None  # tokens that it writes at most, where known
+    continues: bool = False  # it goes on from a partial turn of the assistant
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +202,12 @@ def _candidate(target: Target, view: BackendView, asked: str | None, *, picks: b
         name = view.models.get(name.casefold(), name)
     own = name or ""
     return Candidate(
-        target.backend, name, target.timeouts, view.context.get(own), view.max_output.get(own)
+        target.backend,
+        name,
+        target.timeouts,
+        view.context.get(own),
+        view.max_output.get(own),
+        target.continues,
     )
 
 

@@ -24,7 +24,7 @@ from sidecar.config.snapshot import Snapshot
 from sidecar.dialects import DIALECTS
 from sidecar.neutral.request import Severity
 from sidecar.policy.outcome import OUTCOMES
-from sidecar.policy.routing import OTHER, is_pattern
+from sidecar.policy.routing import OTHER, Route, Way, is_pattern
 from sidecar.wire.contract import Operation
 
 PREFIX = "llm_sidecar"
@@ -47,6 +47,7 @@ REJECTED_REASONS = (
     "auth", "budget", "draining", "invalid", "overload", "too_large", "unknown_model",
 )  # fmt: skip
 ABORTED_REASONS = ("client_disconnect", "idle_timeout", "shutdown", "upstream_reset")
+RECOVERY_RESULTS = ("ok", "failed")
 RELOAD_RESULTS = ("applied", "failed")
 
 
@@ -115,6 +116,11 @@ class Metrics:
         )
         self.fallbacks = self._counter(
             "fallbacks", "Requests moved on to the next target, by reason.", ("route", "reason")
+        )
+        self.recoveries = self._counter(
+            "recoveries",
+            "Tries to go on with a stream that broke behind its first token.",
+            ("route", "way", "result"),
         )
         self.rejected = self._counter(
             "rejected_requests", "Requests refused before any backend was asked.", ("reason",)
@@ -215,22 +221,28 @@ class Metrics:
                 self.attempts.labels(backend, outcome)
         self._create_losses({one.dialect.name for one in snapshot.backends.values()})
         for route in snapshot.routes.routes:
-            self.request_duration.labels(route.name, Operation.CHAT)
-            self.time_to_first_token.labels(route.name)
-            self.time_per_output_token.labels(route.name)
-            self.proxy_overhead.labels(route.name)
-            for reason in FALLBACK_REASONS:
-                self.fallbacks.labels(route.name, reason)
-            for reason in ABORTED_REASONS:
-                self.aborted.labels(route.name, reason)
-            for target in route.targets:
-                self._create_tokens(route.name, target.backend, self.model(target.model))
-                self.usage_estimated.labels(route.name, target.backend)
+            self._create_route(route)
         for name in (*self._routes, OTHER):
             for outcome in REQUEST_OUTCOMES:
                 self.requests.labels(
                     route=name, operation=Operation.CHAT, outcome=outcome, **self.model(None)
                 )
+
+    def _create_route(self, route: Route) -> None:
+        self.request_duration.labels(route.name, Operation.CHAT)
+        self.time_to_first_token.labels(route.name)
+        self.time_per_output_token.labels(route.name)
+        self.proxy_overhead.labels(route.name)
+        for reason in FALLBACK_REASONS:
+            self.fallbacks.labels(route.name, reason)
+        for way in route.recover:
+            for result in RECOVERY_RESULTS if way is not Way.FAIL else ():
+                self.recoveries.labels(route.name, way, result)
+        for reason in ABORTED_REASONS:
+            self.aborted.labels(route.name, reason)
+        for target in route.targets:
+            self._create_tokens(route.name, target.backend, self.model(target.model))
+            self.usage_estimated.labels(route.name, target.backend)
 
     def _create_losses(self, spoken: Collection[str]) -> None:
         for asked in DIALECTS:

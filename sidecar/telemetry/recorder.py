@@ -13,7 +13,7 @@ from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.neutral.request import Loss
 from sidecar.neutral.usage import Usage
 from sidecar.policy.outcome import OUTCOMES, Outcome
-from sidecar.policy.routing import OTHER
+from sidecar.policy.routing import OTHER, Way
 from sidecar.telemetry.logs import fields
 from sidecar.telemetry.metrics import Metrics
 from sidecar.wire.contract import Operation
@@ -38,6 +38,7 @@ _ABORTED: Mapping[ProblemKind, str] = {
     ProblemKind.SHUTDOWN: "shutdown",
 }
 _FALLBACKS: Mapping[ProblemKind, str] = {
+    ProblemKind.DIVERGED: "truncated",  # a stream had broken, and could not go on there
     ProblemKind.CONTEXT_LENGTH: "context_length",
     ProblemKind.UNKNOWN_MODEL: "unknown_model",
 }
@@ -59,6 +60,7 @@ class RequestNote:
     answered_model: str | None = None
     stream: bool = False
     attempts: list[Outcome] = field(default_factory=list)
+    recoveries: list[tuple[Way, bool]] = field(default_factory=list)  # and whether it went on
     budget_exhausted: bool = False  # a retry was not made for want of budget
     problem: Problem | None = None  # what the request ended with, in-band or not
     status: int | None = None  # as sent to the client
@@ -136,6 +138,8 @@ class Recorder:
             metrics.proxy_overhead.labels(route).observe(note.overhead)
         if note.budget_exhausted:
             metrics.budget_exhausted.inc()
+        for way, went_on in note.recoveries:
+            metrics.recoveries.labels(route, way, "ok" if went_on else "failed").inc()
         if note.problem is not None:
             if not note.attempts and (reason := REJECTIONS.get(note.problem.kind)):
                 metrics.rejected.labels(reason).inc()
@@ -193,6 +197,7 @@ def request_line(note: RequestNote) -> dict[str, object]:
         answered_model=note.answered_model,
         stream=note.stream,
         attempts=[_attempt_line(outcome) for outcome in note.attempts],
+        recoveries=[f"{way}: {'ok' if ok else 'failed'}" for way, ok in note.recoveries] or None,
         result=note.result,
         status=note.status,
         ttft_ms=_milliseconds(note.ttft),

@@ -134,6 +134,7 @@ class Traits:
     reasoning_effort: bool = True  # takes reasoning_effort (OpenAI chat)
     signs_calls: bool = False  # refuses calls of the past without a signature (OpenAI chat)
     late_system: bool = False  # takes system messages anywhere, not one in front (OpenAI chat)
+    continue_final: bool = False  # goes on from a turn of the assistant when told to (OpenAI chat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,7 @@ class Target:
     max_output: int | None = None  # tokens that the model can write, where known
     context: int | None = None  # tokens that it can read and write, where known
     estimate: int = 0  # tokens of the request, estimated
+    continues: bool = False  # it is known to go on from a turn of the assistant
     traits: Traits = Traits()
     without: frozenset[Feature] = frozenset()
 
@@ -213,6 +215,14 @@ class StreamEncoder(Protocol):
         StreamFailed is told at any moment, behind any event.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A stream that broke, read back from what the client has of it."""
+
+    events: tuple[Event, ...]  # in legal order
+    encoder: StreamEncoder  # stands where the stream does: what it encodes next goes on from there
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +301,8 @@ class Dialect:
     encode_response: Callable[[ChatResponse, AnswerContext], Json]
     stream_decoder: Callable[[AnswerContext], StreamDecoder]  # of CHAT
     stream_encoder: Callable[[AnswerContext], StreamEncoder]
+    # of CHAT: the frames that a client has; None where nothing can go on from there
+    resume: Callable[[Sequence[bytes], AnswerContext], Resumed | None]
     embeddings: Embeddings | None
     decode_count: Callable[[Json], int | None]
     encode_count: Callable[[int], Json]

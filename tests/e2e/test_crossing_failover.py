@@ -75,7 +75,9 @@ def chains(fakes: Fakes) -> Config:
     for first, second in permutations(fakes.values(), 2):
         for fault in (*FAULTS, "cut", "breaks"):
             name = f"{first.name}--{fault}--{second.name}"
-            routes[name] = route(first, second, scenarios=[fault], retry={"attempts": 0})
+            routes[name] = route(
+                first, second, scenarios=[fault], retry={"attempts": 0}, recover=["fail"]
+            )
     for fake in fakes.values():
         fake.rest = hanging_up(fake)
         for status in ERRORS_TOLD:

@@ -71,6 +71,7 @@ DIALECT = Dialect(
     encode_response=answer.encode_response,
     stream_decoder=stream.ToyDecoder,
     stream_encoder=stream.ToyEncoder,
+    resume=stream.resume,
     embeddings=None,
     decode_count=lambda body: None,
     encode_count=lambda tokens: {"tokens": tokens},

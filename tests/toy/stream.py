@@ -23,10 +23,11 @@ from sidecar.neutral.request import ChatRequest, Opaque, Refusal, Text, Thinking
 from sidecar.neutral.response import AnswerPart, ChatResponse
 from sidecar.neutral.usage import Usage
 from sidecar.wire import json
-from sidecar.wire.contract import AnswerContext, Operation, Reading, RequestFacts
+from sidecar.wire.contract import AnswerContext, Operation, Reading, RequestFacts, Resumed
 from sidecar.wire.fold import folded, unfolded
 from sidecar.wire.framing import Framing, LineFramer
 from sidecar.wire.json import Json
+from sidecar.wire.resume import resumed
 from tests.toy.answer import decode_response, encode_response, spent, stop
 from tests.toy.errors import disguised, told
 from tests.toy.pieces import seal, unsealed
@@ -267,3 +268,8 @@ def fold(frames: Sequence[bytes]) -> Json:
     decoder = ToyDecoder(context)
     answer: ChatResponse = folded(event for frame in frames for event in decoder.read(frame))
     return encode_response(answer, context)
+
+
+def resume(frames: Sequence[bytes], context: AnswerContext) -> Resumed | None:
+    """What a client has of a stream."""
+    return resumed(frames, ToyDecoder(context), ToyEncoder(context))

@@ -5,6 +5,7 @@ from sidecar.dialects.anthropic_messages import (
     models,
     request,
     response,
+    resume,
     stream,
     thinking,
 )
@@ -67,6 +68,7 @@ DIALECT = Dialect(
     encode_response=response.encode_response,
     stream_decoder=AnthropicDecoder,
     stream_encoder=AnthropicEncoder,
+    resume=resume.resume,
     embeddings=None,
     decode_count=response.decode_count,
     encode_count=response.encode_count,

@@ -39,6 +39,8 @@ def encode_request(request: ChatRequest, target: Target) -> Encoded:
     abilities = abilities_of(target.model)
     if Feature.SAMPLING in target.without:
         abilities = replace(abilities, samples=False)
+    if target.continues:
+        abilities = replace(abilities, continues=True)
     losses: Losses = []
     max_tokens = _max_tokens(request, target, abilities, losses)
     plan = planned(request, target, abilities, max_tokens)

@@ -76,6 +76,11 @@ class AnthropicEncoder:
             case StreamFailed(problem):
                 return fail_stream(problem)
 
+    def stand_at(self, index: int) -> None:
+        """The client has the start of the block in that place, and none behind it."""
+        self._index = index
+        self._pending = None
+
     def _start(self, start: MessageStart) -> bytes:
         self._usage = start.usage or self._usage
         message = {

@@ -9,6 +9,7 @@ from sidecar.dialects.ollama_chat import (
     models,
     request,
     response,
+    resume,
     stream,
 )
 from sidecar.wire.contract import Dialect, Embeddings, Operation
@@ -94,6 +95,7 @@ DIALECT = Dialect(
     encode_response=response.encode_response,
     stream_decoder=events.OllamaDecoder,
     stream_encoder=events.OllamaEncoder,
+    resume=resume.resume,
     embeddings=Embeddings(
         decode_request=embeddings.decode_request,
         encode_request=embeddings.encode_request,

@@ -12,6 +12,7 @@ from sidecar.dialects.openai_chat import (
     reasoning,
     request,
     response,
+    resume,
     stream,
     tap,
 )
@@ -59,6 +60,7 @@ DIALECT = Dialect(
     encode_response=encode_response.encode_response,
     stream_decoder=decoder.OpenAiDecoder,
     stream_encoder=encoder.stream_encoder,
+    resume=resume.resume,
     embeddings=embeddings.EMBEDDINGS,
     decode_count=response.decode_count,
     encode_count=response.encode_count,

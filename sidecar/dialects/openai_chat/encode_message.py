@@ -44,6 +44,7 @@ class Messages:
     def __init__(self, target: Target) -> None:
         self.losses: dict[str, Loss] = {}
         self._traits = target.traits
+        self._continues = target.continues
         self._gives_back = Feature.SIGNED_THINKING not in target.without
 
     def write(self, messages: Sequence[Message]) -> list[Json]:
@@ -59,7 +60,7 @@ class Messages:
         last = told[-1]["role"] if told else None
         if messages and not written and last not in ("user", "tool"):
             told.append({"role": "user", "content": NOTHING_SAID})
-        elif last == "assistant":
+        elif last == "assistant" and not self._continues:
             self.lose("prefill", Severity.SEMANTIC)
         return told
 

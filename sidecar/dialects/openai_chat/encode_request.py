@@ -42,6 +42,8 @@ def encode_request(request: ChatRequest, target: Target) -> Encoded:
     written = messages.write(request.messages)
     body: dict[str, object] = {} if target.model is None else {"model": target.model}
     body["messages"] = written
+    if target.continues and target.traits.continue_final and written[-1]["role"] == "assistant":
+        body |= {"continue_final_message": True, "add_generation_prompt": False}
     body |= _stream(target)
     body |= _bound(request, target, messages)
     body |= _sampling(request, target, messages)

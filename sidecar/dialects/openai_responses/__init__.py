@@ -9,6 +9,7 @@ from sidecar.dialects.openai_responses import (
     models,
     request,
     response,
+    resume,
     tap,
     unfold,
 )
@@ -67,6 +68,7 @@ DIALECT = Dialect(
     encode_response=response.encode_response,
     stream_decoder=decoder.ResponsesDecoder,
     stream_encoder=encoder.ResponsesEncoder,
+    resume=resume.resume,
     embeddings=None,
     decode_count=response.decode_count,
     encode_count=response.encode_count,

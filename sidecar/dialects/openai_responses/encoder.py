@@ -1,5 +1,6 @@
 """Events → the stream that a client gets. Every part is an item of its own."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sidecar.dialects.openai_responses.envelope import closed, opened
@@ -94,6 +95,23 @@ class ResponsesEncoder:
                 return self._close(event)
             case StreamFailed(problem):
                 return self._fail(problem)
+
+    def stand_at(
+        self, response: Json, number: int, done: Sequence[Json], begun: Mapping[int, str]
+    ) -> bool:
+        """The client has the response and its finished items as they are told here.
+
+        `number` is that of the next event, `begun` the ids of the items that are not done, by their
+        place. False where what stands open here is not what the client has open.
+        """
+        self._response, self._output, self._writer = response, [*done], FrameWriter(number)
+        if self._open is None or self._open.slot is None:
+            return not begun
+        if list(begun) != [len(done)]:
+            return False
+        self._open.place = Place(begun[len(done)], len(done))
+        self._open.item = {**self._open.item, "id": self._open.place.item_id}
+        return True
 
     def _begin(self, id: str, model: str) -> bytes:
         self._response = opened(self._ctx, id, model)

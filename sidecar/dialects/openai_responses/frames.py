@@ -49,8 +49,8 @@ class FrameWriter:
 
     __slots__ = ("_next",)
 
-    def __init__(self) -> None:
-        self._next = 0
+    def __init__(self, number: int = 0) -> None:
+        self._next = number
 
     def event(self, kind: str, told: Json) -> bytes:
         """One event."""

@@ -55,6 +55,7 @@ class StrictBackend(Backend):
     def __init__(self, vendor: Vendor) -> None:
         super().__init__(vendor.name, rest=self._answer)
         self.vendor = vendor
+        self.who = vendor.name  # who speaks in its answers
         self.go_on = asyncio.Event()
 
     async def __aenter__(self) -> StrictBackend:
@@ -83,7 +84,7 @@ class StrictBackend(Backend):
             asked = self.vendor.read(body)
         except Refused as refused:
             return self._error(refused.status, str(refused))
-        said = model.answer(self.name, asked)
+        said = model.answer(self.who, asked)
         fault = model.scenario(asked.model)
         if fault.startswith("error-"):
             return self._fail(fault.removeprefix("error-"))

@@ -78,8 +78,6 @@ def test_faults_in_words(data: dict[str, object], words: list[str]) -> None:
         (backend(breaker={}), "circuit breaker"),
         (backend(probe={}), "active health checks are not built yet"),
         (route(public=True), "the public listener"),
-        (route(recover=["replay", "fail"]), "recovery"),
-        (route(delivery="assured"), "assured delivery"),
     ],
 )
 def test_what_is_not_built_is_called_so(data: dict[str, object], name: str) -> None:

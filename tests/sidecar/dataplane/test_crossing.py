@@ -58,7 +58,8 @@ LONG = {"short": "a_name_that_only_the_client_knows"}
 
 
 def tap(backend: Dialect, client: Dialect, original: dict[str, str] | None = None) -> CrossingTap:
-    return CrossingTap(backend, client, context(stream=True), None, original or {})
+    ctx = context(stream=True)
+    return CrossingTap(backend, client.stream_encoder(ctx), ctx, None, original or {})
 
 
 def read(one: CrossingTap, frames: Sequence[bytes]) -> tuple[list[Reading], bytes]:
