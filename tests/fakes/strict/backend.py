@@ -17,6 +17,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from tests.fakes import answers
 from tests.fakes import behaviours as b
@@ -58,7 +59,7 @@ class StrictBackend(Backend):
         self.who = vendor.name  # who speaks in its answers
         self.go_on = asyncio.Event()
 
-    async def __aenter__(self) -> StrictBackend:
+    async def __aenter__(self) -> Self:
         await super().__aenter__()
         return self
 
@@ -84,13 +85,16 @@ class StrictBackend(Backend):
             asked = self.vendor.read(body)
         except Refused as refused:
             return self._error(refused.status, str(refused))
-        said = model.answer(self.who, asked)
+        said = self._said(asked)
         fault = model.scenario(asked.model)
         if fault.startswith("error-"):
             return self._fail(fault.removeprefix("error-"))
         if body.get("stream", self.vendor.streams_unasked) is True:
             return self._stream(self.vendor.frames(said, body), fault)
         return _whole(self.vendor.whole(said, body), fault)
+
+    def _said(self, asked: Asked) -> Said:
+        return model.answer(self.who, asked)
 
     def _fail(self, what: str) -> b.Steps:
         status = self.vendor.overloaded if what == "overloaded" else int(what)

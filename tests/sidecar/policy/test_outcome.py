@@ -65,7 +65,15 @@ def test_the_words_are_those_of_the_metrics(kind: ProblemKind) -> None:
 @pytest.mark.parametrize("kind", ProblemKind)
 def test_a_route_may_move_backends_and_requests_but_not_what_is_ours(kind: ProblemKind) -> None:
     ours = {K.CLIENT_AUTH, K.TOO_LARGE, K.FORBIDDEN, K.CLIENT_GONE, K.NOT_LOCAL, K.UNAVAILABLE}
-    ours |= {K.DEADLINE, K.SHUTDOWN, K.LOOP, K.INTERNAL, K.CANNOT_TRANSLATE, K.UNSUPPORTED, K.DIVERGED}
+    ours |= {
+        K.DEADLINE,
+        K.SHUTDOWN,
+        K.LOOP,
+        K.INTERNAL,
+        K.CANNOT_TRANSLATE,
+        K.UNSUPPORTED,
+        K.DIVERGED,
+    }
     assert (kind in MOVABLE) is (kind not in ours)
 
 
