@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from sidecar.config.address import key_for
 from sidecar.neutral.problem import ProblemKind
-from sidecar.rehearsal import judging as j
+from sidecar.rehearsal import advice, judging
 from sidecar.rehearsal import misdeeds as m
+from sidecar.rehearsal import special as j
 from sidecar.rehearsal.client import KEY
 from sidecar.rehearsal.judging import Judge, answered
 from sidecar.rehearsal.stage import Cast, Reach, Scene, Stage
@@ -137,7 +138,7 @@ class Play:
     why_not: Callable[[Cast], str | None] = lambda _: None
 
 
-def _own_key(scene: Scene) -> j.Finding:
+def _own_key(scene: Scene) -> judging.Finding:
     key = key_for(scene.cast.backends[scene.cast.primary], KEY)
     judge = answered(kind=_K.BACKEND_AUTH)
     return j.own_key_refused(key.forwarded, judge)(scene)
@@ -162,34 +163,34 @@ _BROKEN = (
 PLAYS: tuple[Play, ...] = (
     Play(1, "short", (m.limited(2), m.well), j.waited_as_told(2.0)),
     Play(1, "long", (m.limited(60),), j.rested_as_told, asks=at_and_past_the_rest),
-    Play(2, "one", (m.limited(),), answered(kind=_K.RATE_LIMITED, most=1)),
+    Play(2, "one", (m.limited(),), answered(kind=_K.RATE_LIMITED)),
     Play(2, "crowd", (m.limited(),), j.not_stormed, asks=crowd),
     Play(3, "once", (m.BROKEN, m.well), answered(kind=_K.BACKEND_ERROR, recovers=True)),
     Play(4, "for-ever", (m.DOWN,), answered(kind=_K.OVERLOADED, most=3)),
     Play(5, "refused", (), answered(kind=_K.CONNECT)),
     Play(5, "reset", (m.RESET,), answered(kind=_K.CONNECT)),
     Play(5, "reset-once", (m.RESET, m.well), answered(kind=_K.CONNECT, recovers=True)),
-    Play(5, "pooled", (m.dies_when_reused,), answered(kind=_K.CONNECT), asks=twice),
-    Play(6, "silent", (m.SILENT,), j.after_limit),
+    Play(5, "pooled", (m.dies_when_reused,), j.uncounted, asks=twice),
+    Play(6, "silent", (m.SILENT,), judging.after_limit),
     Play(
         7,
         "late",
         (m.late(20.0),),
-        j.within(15.0, answered(kind=_K.TIMEOUT), j.sooner),
+        judging.within(15.0, answered(kind=_K.TIMEOUT), advice.sooner),
         STREAM,
     ),
-    *(Play(8, name, (script,), j.honest_or_whole, STREAM) for name, script in _BROKEN),
+    *(Play(8, name, (script,), judging.honest_or_whole, STREAM) for name, script in _BROKEN),
     Play(8, "reset", (m.half_a_body(End.RESET),), answered(kind=_K.TRUNCATED), WHOLE),
     Play(8, "closed", (m.half_a_body(End.CLOSE),), answered(kind=_K.TRUNCATED), WHOLE),
-    Play(9, "silent", (m.begun(End.SILENCE),), j.honest_or_whole, STREAM),
-    Play(9, "silent", (m.half_a_body(End.SILENCE),), j.after_limit, WHOLE),
+    Play(9, "silent", (m.begun(End.SILENCE),), judging.honest_or_whole, STREAM),
+    Play(9, "silent", (m.half_a_body(End.SILENCE),), judging.after_limit, WHOLE),
     Play(10, "junk", (m.with_junk,), answered(), STREAM),
     *(
         Play(
             11,
             name,
             (m.without_mark(end),),
-            j.within(5.0, answered(), lambda _: ()),
+            judging.within(5.0, answered(), lambda _: ()),
             STREAM,
             why_not=_no_marker,
         )
@@ -201,7 +202,7 @@ PLAYS: tuple[Play, ...] = (
         14,
         "no-prefill",
         (m.begun(End.RESET),),
-        j.honest_or_whole,
+        judging.honest_or_whole,
         STREAM,
         others=(m.refuses_prefill,),
         why_not=_alone,
@@ -213,7 +214,7 @@ PLAYS: tuple[Play, ...] = (
     Play(19, "empty", (m.empty,), answered(kind=_K.PROTOCOL)),
     Play(19, "greeting", (m.begun(Send(LAST), words=0),), answered(kind=_K.PROTOCOL), STREAM),
     Play(20, "first", (m.failing(0),), answered(kind=_K.BACKEND_ERROR), STREAM),
-    Play(20, "middle", (m.failing(m.HALFWAY),), j.honest_or_whole, STREAM),
+    Play(20, "middle", (m.failing(m.HALFWAY),), judging.honest_or_whole, STREAM),
     Play(21, "json", (m.json_to_a_stream,), answered(), STREAM),
     Play(22, "stream", (m.stream_to_a_whole,), answered(), WHOLE),
     Play(23, "bytes", (m.saying(None, 1),), answered()),
@@ -232,6 +233,6 @@ PLAYS: tuple[Play, ...] = (
     Play(29, "nobody", (), j.nobody_is_there, others=()),
     Play(30, "dns", (m.well,), answered(kind=_K.DNS), reach="dns"),
     Play(30, "tls", (m.well,), answered(kind=_K.TLS), reach="tls"),
-    Play(31, "reload", (m.slowly,), answered(), STREAM, asks=reload),
-    Play(32, "stop", (m.slowly,), j.drained, STREAM, asks=stop),
+    Play(31, "reload", (m.slowly,), j.carried_on(stopping=False), STREAM, asks=reload),
+    Play(32, "stop", (m.slowly,), j.carried_on(stopping=True), STREAM, asks=stop),
 )
