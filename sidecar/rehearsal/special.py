@@ -1,5 +1,7 @@
 """Judges of single rows of the table, whose promises are like no others. Pure."""
 
+import re
+
 from sidecar.neutral.problem import ProblemKind
 from sidecar.policy.outcome import Disposition
 from sidecar.rehearsal.advice import (
@@ -167,7 +169,9 @@ def nobody_is_there(scene: Scene) -> Finding:
     if told := lie(scene):
         return Finding(Mark.FAILS, told)
     heard, error = scene.heard[0], scene.understood[0].error
-    named = error is not None and all(name in error.message for name in scene.standins)
+    named = error is not None and all(
+        re.search(rf"(?<!\w){re.escape(name)}(?!\w)", error.message) for name in scene.standins
+    )
     if heard.status not in (503, 529) or "retry-after" not in heard.headers or not named:
         told = f"the client got {error_of(scene, 0)}"
         return Finding(Mark.FAILS, told, deadlines(scene, 0))

@@ -43,17 +43,19 @@ class StandIn:
         self._open: set[asyncio.StreamWriter] = set()
         self._is_empty = asyncio.Event()
         self._is_empty.set()
-        # named TCP, or asyncio would let small writes wait for each other
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        self._socket: socket.socket | None = None
         self._server: asyncio.Server | None = None
 
     @property
     def address(self) -> Address:
         """Where it listens, or would listen."""
+        assert self._socket is not None
         host, port = self._socket.getsockname()
         return host, port
 
     async def __aenter__(self) -> "StandIn":
+        # named TCP, or asyncio would let small writes wait for each other
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.bind(("127.0.0.1", 0))
         if self._script:  # who is bound and does not listen refuses
             self._server = await asyncio.start_server(
@@ -67,7 +69,8 @@ class StandIn:
         for writer in list(self._open):
             writer.transport.abort()
         await self._is_empty.wait()
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         number = next(self._connections)
