@@ -86,7 +86,7 @@ async def ask(address: Address, question: Question, now: Callable[[], float]) ->
         heard.is_hung = question.leave_after is None
     finally:
         writer.transport.abort()
-    heard.took = now() - began
+    heard.took = round(now() - began, 6)  # sums of fractions are not what they seem
     _take_apart(bytes(raw), heard)
     return heard
 

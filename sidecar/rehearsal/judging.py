@@ -46,15 +46,22 @@ def lie(scene: Scene, text: str | None = None) -> str | None:
             return f"the client still had nothing after {span(PATIENCE)}"
         if said.looks_whole and said.error is not None:
             return "an error and the mark of a whole answer came together"
-        if said.looks_whole and not _is_right(said.text, text):
+        if said.looks_whole and not _is_right(scene, said.text, text):
             return "a truncated or mixed answer was presented as a whole one"
         if not said.looks_whole and said.error is None:
             return "the answer just stopped, without an error"
     return None
 
 
-def _is_right(told: str, text: str | None) -> bool:
-    return speakers(told) is not None if text is None else told == text
+def _is_right(scene: Scene, told: str, text: str | None) -> bool:
+    """Whether an answer is that of one backend, or was gone on with by one that was asked to."""
+    if text is not None:
+        return told == text
+    spoke = speakers(told)
+    asked = ((one.voice, asked) for one in scene.standins.values() for asked in one.asked)
+    return len(spoke) == 1 or (
+        len(spoke) == 2 and any(voice.prefill(request) for voice, request in asked)
+    )
 
 
 def answered(

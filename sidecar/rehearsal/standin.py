@@ -124,8 +124,13 @@ class StandIn:
         outage = getattr(self._script[place], "outage", None)
         if outage is not None and outage(asked.at):
             return self._script[place](self.voice, asked)
-        listings = self.voice.dialect.listings.values()
-        pages = [page([ModelEntry("rehearsal")]) for page in listings]
+        if asked.method == "HEAD":
+            return whole(200, b"")
+        path, entries = asked.path.partition("?")[0], [ModelEntry("rehearsal")]
+        listings = self.voice.dialect.listings.items()
+        # the page that is asked for, else any: a quirk may have bent the path
+        pages = [page(entries) for known, page in listings if path.endswith(known)]
+        pages += [page(entries) for _, page in listings]
         found: Json = next((page for page in pages if isinstance(page, dict)), {"data": []})
         return whole(200, json.dumps(found))
 

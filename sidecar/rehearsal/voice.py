@@ -62,17 +62,17 @@ def words(letter: str, start: int = 0) -> list[str]:
     return [f"{letter}{number:02}é " for number in range(start, WORDS)]
 
 
-def speakers(text: str) -> str | None:
-    """Who speaks in a whole answer, such as `a`, or `ab` where one has gone on for another.
+def speakers(text: str) -> tuple[str, ...]:
+    """Who speaks in a whole answer, in order; several where one has gone on for another.
 
-    None where it is not all sixty words in order.
+    Nobody where it is not all sixty words in order.
     """
     found = _WORD.findall(text)
     if "".join(f"{letter}{number}é " for letter, number in found) != text:
-        return None
+        return ()
     if [int(number) for _, number in found] != list(range(WORDS)):
-        return None
-    return "".join(dict.fromkeys(letter for letter, _ in found))
+        return ()
+    return tuple(dict.fromkeys(letter for letter, _ in found))
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,17 +83,17 @@ def test_no_answer_at_all() -> None:
 @pytest.mark.parametrize(
     ("text", "who"),
     [
-        (TEXT, "a"),
-        ("".join([*words("a")[:40], *words("b", 40)]), "ab"),
-        ("".join([*words("a")[:40], *words("b", 39)]), None),  # a word twice
-        ("".join(words("a")[:59]), None),
-        ("".join(words("a", 1)), None),
-        (TEXT + "more", None),
-        (TEXT.strip(), None),
-        ("", None),
+        (TEXT, ("a",)),
+        ("".join([*words("a")[:40], *words("b", 40)]), ("a", "b")),
+        ("".join([*words("a")[:40], *words("b", 39)]), ()),  # a word twice
+        ("".join(words("a")[:59]), ()),
+        ("".join(words("a", 1)), ()),
+        (TEXT + "more", ()),
+        (TEXT.strip(), ()),
+        ("", ()),
     ],
 )
-def test_who_speaks(text: str, who: str | None) -> None:
+def test_who_speaks(text: str, who: tuple[str, ...]) -> None:
     assert speakers(text) == who
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from tests.sidecar.rehearsal.scenes import TEXT, asked, casting, error, heard, s
 
 K = ProblemKind
 HALF = TEXT[:200]
+SPLICED = "".join([*words("a")[:40], *words("b", 40)])
 ALONE = casting("p")
 STINGY = casting("p", route={"retry": {"attempts": 0, "max_wait": "1s"}})
 POOR = casting("p", retry_budget={"share": 0, "floor": 0})
@@ -36,6 +38,7 @@ def settings(found: Finding) -> list[str]:
         (heard(), whole(HALF)),
         (heard(), whole(TEXT + TEXT)),
         (heard(), whole("".join([*words("a")[:40], *words("b", 39)]))),
+        (heard(), whole(SPLICED)),
         (heard(), Understood(HALF)),
         (heard(), Understood(TEXT, looks_whole=True, error=error().error)),
         (Heard(), Understood()),
@@ -326,6 +329,15 @@ def test_a_broken_stream_is_told_how_to_be_rescued() -> None:
     assert settings(found) == [f"routes.chat.{path.removesuffix('.*')}" for path in built]
     rescued = judging.honest_or_whole(scene((heard(), whole())))
     assert (rescued.mark, rescued.advice) == (Mark.HOLDS, ())
+
+
+def test_who_was_asked_to_go_on_may() -> None:
+    seen = scene((heard(), whole(SPLICED)))
+    half = "".join(words("a")[:40])
+    turns = [{"role": "user", "content": "Count."}, {"role": "assistant", "content": half}]
+    request = replace(asked(), body={"model": "m", "messages": turns})
+    seen.standins["f"].asked.append(request)
+    assert judging.honest_or_whole(seen).mark is Mark.HOLDS
 
 
 def outage(primary: list[float], took: float = 0.0) -> Scene:
