@@ -12,7 +12,7 @@ PY := $(VENV)/bin/python
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help run test check fix coverage matrix golden fuzz lock clean venv install-run install-test install-lock
+.PHONY: help run test check fix coverage matrix golden fuzz chaos lock clean venv install-run install-test install-lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s%s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ golden: install-test ## write anew what is expected of the traffic in tests/gold
 fuzz: install-test ## damaged traffic through every dialect for ten minutes (ARGS=60: for one), then by hypothesis
 	$(PY) -m tests.fuzz.run $(ARGS)
 	$(PY) -m pytest tests/fuzz/test_damage.py --hypothesis-profile=fuzz -o timeout=0
+
+chaos: install-test ## 200 clients before backends that flap, stall, cut and recover (ARGS='--seconds 60 --seed 2')
+	@exec $(PY) -m tests.chaos.run $(ARGS)
 
 # One resolution for every Python and machine; the test lock takes the versions of the run lock.
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from aiohttp import web
 
@@ -46,14 +47,19 @@ class CannotStart(Exception):
 
 
 class Sidecar:
-    """The whole program, from its parts to its end."""
+    """The whole program, from its parts to its end.
 
-    def __init__(self, load: Callable[[], Loaded]) -> None:
+    It lives by the system's clock and logs to standard error, where nothing else is given.
+    """
+
+    def __init__(
+        self, load: Callable[[], Loaded], clock: Clock | None = None, log: TextIO | None = None
+    ) -> None:
         wall = time.time  # noqa: TID251  # this is where the clocks are handed out
-        self.clock = Clock(time.monotonic, wall, random.random)
+        self.clock = clock or Clock(time.monotonic, wall, random.random)
         self.current, self.store = Current(), RuntimeStore()
         self.life = Life(born=self.clock.now())
-        self.instruments = Instruments.build(__version__)
+        self.instruments = Instruments.build(__version__, log)
         self.report = Report(self.current, self.store, self.life, __version__, self.clock.now)
         self.instruments.metrics.registry.register(StateCollector(self.report.gauges))
         self.upstream = HttpUpstream()
@@ -122,8 +128,8 @@ class Sidecar:
         work: dict[str, Callable[[], Awaitable[None]]] = {
             "reload": self.reloader.run,
             "reload by signal": self._reload_when_told,
-            "catalogue": self.catalogue.run,
             "loop lag": lambda: watch_loop(self.instruments.metrics.loop_lag.set),
+            **self.asking(),
         }
         async with asyncio.TaskGroup() as group:
             tasks = [
@@ -133,9 +139,13 @@ class Sidecar:
             if snapshot is not None:
                 announce(snapshot)
             await self._stop.wait()
-            await self._drain()
+            await self.drain()
             for task in tasks:
                 task.cancel()
+
+    def asking(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """The background tasks that ask backends of their own accord, by name."""
+        return {"catalogue": self.catalogue.run}
 
     def _header_limit(self) -> int:
         snapshot = self.current.get()
@@ -179,7 +189,7 @@ class Sidecar:
             self._told_to_reload.clear()
             await self.reloader.reload_now()
 
-    async def _drain(self) -> None:
+    async def drain(self) -> None:
         """Let the requests in flight end, within the limit and until a second signal."""
         snapshot = self.current.get()
         drain = snapshot.drain if snapshot else Drain()
@@ -211,7 +221,7 @@ class Sidecar:
         """Tell the balancer first, and close the door once it has had the time to listen."""
         self.life.settling = True
         await asyncio.sleep(settle)
-        for site in list(self._runners[0].sites):
+        for site in [site for runner in self._runners[:1] for site in runner.sites]:
             await site.stop()
 
     async def _until_quiet(self) -> None:

@@ -17,13 +17,17 @@ from sidecar.app import CannotStart, serve
 from sidecar.cli import tables
 from sidecar.cli.banner import banner
 from sidecar.cli.client import NotAllowed, NotRunning, answering, ask
+from sidecar.cli.rehearse import as_json, as_text, progress_bar
 from sidecar.cli.source import Source, find, source
 from sidecar.config import load, schema
-from sidecar.config.faults import ConfigError
+from sidecar.config.faults import ConfigError, Fault
 from sidecar.config.load import Loaded
 from sidecar.config.printing import as_yaml
 from sidecar.config.resolve import socket_folder
 from sidecar.config.snapshot import Snapshot
+from sidecar.policy.routing import nearest
+from sidecar.rehearsal.play import rehearse
+from sidecar.rehearsal.rows import ROWS
 
 EX_CONFIG = 78  # as in sysexits.h
 
@@ -33,6 +37,7 @@ examples:
   llm-sidecar run --config sidecar.yaml    start with a file, and follow its changes
   llm-sidecar run --local-only             let no prompt leave this machine and private networks
   llm-sidecar check sidecar.yaml           tell every fault of a file
+  llm-sidecar rehearse                     see what its clients get when backends fail
   llm-sidecar print-config > mine.yaml     write down what `run` would use, to go on from there
   llm-sidecar status                       look at the sidecar that is running
 
@@ -106,6 +111,23 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="tell every fault of a configuration file")
     check.add_argument("file", metavar="FILE")
     check.set_defaults(command=_check)
+
+    rehearsed = commands.add_parser(
+        "rehearse",
+        help="play every fault against a configuration, with stand-ins for its backends",
+        description="Play the fault table against a configuration. A stand-in misbehaves in the "
+        "place of each backend; no real one is called. The exit code is 1 where a promise fails.",
+    )
+    _add_config(rehearsed)
+    rehearsed.add_argument(
+        "--route", metavar="NAME", action="append", default=[], help="only this route; repeatable"
+    )
+    rehearsed.add_argument(
+        "--row", metavar="N", nargs="+", type=int, choices=ROWS, default=[],
+        help="only these rows of the table, 1 to 32",
+    )  # fmt: skip
+    rehearsed.add_argument("--json", action="store_true", help="print the result as JSON")
+    rehearsed.set_defaults(command=_rehearse)
 
     described = commands.add_parser("schema", help="print the JSON Schema of the configuration")
     described.set_defaults(command=_schema)
@@ -209,6 +231,23 @@ def _check(options: argparse.Namespace) -> int:
     backends, routes = len(loaded.snapshot.backends), len(loaded.snapshot.routes.routes)
     print(f"OK: {_count(backends, 'backend')}, {_count(routes, 'route')}")
     return 0
+
+
+def _rehearse(options: argparse.Namespace) -> int:
+    path = find(options.config, os.environ)
+    if path is None:
+        expected = "a file to rehearse; `llm-sidecar print-config > sidecar.yaml` writes one"
+        raise ConfigError("rehearse", [Fault((), "no configuration file", expected)])
+    loaded = load.load(path, os.environ)
+    known = [route.name for route in loaded.snapshot.routes.routes]
+    for name in options.route:
+        if name not in known:
+            names = ", ".join(nearest(name, known) or known)
+            print(f"There is no route {name!r}. The nearest are {names}.", file=sys.stderr)
+            return 2
+    found = rehearse(loaded, options.route, options.row, progress_bar(sys.stderr))
+    print(json.dumps(as_json(found, path), indent=2) if options.json else as_text(found))
+    return 0 if found.holds else 1
 
 
 def _schema(_: argparse.Namespace) -> int:
