@@ -12,29 +12,31 @@ from sidecar.config.snapshot import Backend, Credential, Forward
 class Key:
     """Headers and query parameters that authenticate a call.
 
-    `forwarded` tells that the key is the client's own, so that its refusal is the client's too.
+    `forwarded` tells that the key is the client's own, so that its refusal is the client's too;
+    `count` how many keys there are to choose from.
     """
 
     headers: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     forwarded: bool = False
+    count: int = 1
 
 
 # Anthropic takes the tokens of its subscriptions as bearer tokens only, its API keys in a header
 _ALWAYS_BEARER = "sk-ant-oat"
 
 
-def key_for(backend: Backend, client_key: str | None) -> Key:
-    """The key for a call by a client that brought `client_key`."""
+def key_for(backend: Backend, client_key: str | None, nth: int = 0) -> Key:
+    """The key for a call by a client that brought `client_key`; of several, the one in turn."""
     match backend.auth:
         case None:
             return Key()
         case Credential() as credential:
-            return _placed(credential)
+            return _placed(credential, nth)
         case Forward(replace, otherwise):
             if client_key and not any(fnmatchcase(client_key, pattern) for pattern in replace):
                 return _forwarded(client_key, backend.dialect.key_header)
-            return _placed(otherwise) if otherwise is not None else Key()
+            return _placed(otherwise, nth) if otherwise is not None else Key()
 
 
 def _forwarded(key: str, header: str) -> Key:
@@ -44,15 +46,16 @@ def _forwarded(key: str, header: str) -> Key:
     return Key({header: key}, forwarded=True)
 
 
-def _placed(credential: Credential) -> Key:
-    value = credential.secret.value
+def _placed(credential: Credential, nth: int) -> Key:
+    secrets = (credential.secret, *credential.further)
+    value, count = secrets[nth % len(secrets)].value, len(secrets)
     match credential.place:
         case "bearer":
-            return Key({"Authorization": f"Bearer {value}"})
+            return Key({"Authorization": f"Bearer {value}"}, count=count)
         case "header":
-            return Key({credential.name: value})
+            return Key({credential.name: value}, count=count)
         case "query":
-            return Key(query={credential.name: value})
+            return Key(query={credential.name: value}, count=count)
 
 
 def url_for(backend: Backend, path: str, query: Mapping[str, str], client_query: str = "") -> str:

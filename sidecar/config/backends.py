@@ -7,7 +7,7 @@ wrong goes into the report; the files have been read already.
 import hashlib
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sidecar.config import base_url, credentials
 from sidecar.config.faults import KeyPath, Report, shown
@@ -242,24 +242,37 @@ class BackendResolver:
         path = (*path, "auth")
         match section.auth:
             case AuthSection(bearer=SecretSection() as ref):
-                return self._credential((*path, "bearer"), "bearer", "authorization", ref)
+                place: KeyPath = (*path, "bearer")
+                found = self._credential(place, "bearer", "authorization", ref)
             case AuthSection(header=NamedSecretSection() as named):
-                place: KeyPath = (*path, "header", "value")
-                return self._credential(place, "header", named.name, named.value)
+                place = (*path, "header", "value")
+                found = self._credential(place, "header", named.name, named.value)
             case AuthSection(query=NamedSecretSection() as named):
                 place = (*path, "query", "value")
-                return self._credential(place, "query", named.name, named.value)
+                found = self._credential(place, "query", named.name, named.value)
             case AuthSection(forward=ForwardSection() as forward):
-                usual = _usual_place(section, dialect)
-                return self._forward((*path, "forward"), forward, *usual)
+                return self._forward(path, section, forward, dialect)
             case _:
                 return None
+        return found and self._with_further(path, section, found)
 
-    def _forward(self, path: KeyPath, forward: ForwardSection, place: Place, name: str) -> Forward:
+    def _forward(
+        self, path: KeyPath, section: BackendSection, forward: ForwardSection, dialect: Dialect
+    ) -> Forward:
         otherwise = None
         if forward.otherwise is not None:
-            otherwise = self._credential((*path, "else"), place, name, forward.otherwise)
+            place, name = _usual_place(section, dialect)
+            at: KeyPath = (*path, "forward", "else")
+            otherwise = self._credential(at, place, name, forward.otherwise)
+            otherwise = otherwise and self._with_further(path, section, otherwise)
         return Forward(forward.replace, otherwise)
+
+    def _with_further(
+        self, path: KeyPath, section: BackendSection, first: Credential
+    ) -> Credential:
+        refs = section.auth.further if section.auth is not None else ()
+        found = [self._secret((*path, "further", nth), ref) for nth, ref in enumerate(refs)]
+        return replace(first, further=tuple(one for one in found if one is not None))
 
     def _credential(
         self,
@@ -330,8 +343,9 @@ def locality(url: str) -> bool | None:
 
 def _reference(auth: Credential | Forward | None) -> str:
     match auth:
-        case Credential(place, name, secret):
-            return f"{place} {name} {secret.origin}"
+        case Credential(place, name, secret, further):
+            origins = " ".join(one.origin for one in (secret, *further))
+            return f"{place} {name} {origins}"
         case Forward(otherwise=other):
             return f"forward {_reference(other)}"
         case None:

@@ -154,6 +154,9 @@ def _secret_files(auth: object) -> Iterator[str]:
                 yield value
             else:
                 yield from _secret_files(value)
+    elif isinstance(auth, list):
+        for value in auth:
+            yield from _secret_files(value)
 
 
 def _is_bound_alone(path: str) -> bool:

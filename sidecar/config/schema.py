@@ -59,8 +59,7 @@ def _no_literal(value: object) -> object:
     )
 
 
-def _exactly_one(section: Section) -> None:
-    names = list(type(section).model_fields)
+def _exactly_one(section: Section, *names: str) -> None:
     if sum(getattr(section, name) is not None for name in names) != 1:
         raise ValueError(f"exactly one of {', '.join(names)}")
 
@@ -143,7 +142,7 @@ class SecretSection(Section):
 
     @model_validator(mode="after")
     def _one(self) -> "SecretSection":
-        _exactly_one(self)
+        _exactly_one(self, "env", "file")
         return self
 
 
@@ -179,10 +178,12 @@ class AuthSection(Section):
     """A parameter of the query."""
     forward: ForwardSection | None = None
     """The client's own key."""
+    further: tuple[SecretRef, ...] = ()
+    """More keys for the same place; each is tried once when the one before it is refused."""
 
     @model_validator(mode="after")
     def _one(self) -> "AuthSection":
-        _exactly_one(self)
+        _exactly_one(self, "bearer", "header", "query", "forward")
         return self
 
 

@@ -27,11 +27,12 @@ class UsageInStream(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A configured key and where it goes."""
+    """A configured key and where it goes; `further` ones are tried when it is refused."""
 
     place: Place
     name: str  # of the header or parameter
     secret: Secret
+    further: tuple[Secret, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

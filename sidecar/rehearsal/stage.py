@@ -279,7 +279,11 @@ def _replaced(backend: Backend, standin: StandIn, reach: Reach) -> Backend:
 def _dummy(auth: Credential | Forward | None) -> Credential | Forward | None:
     match auth:
         case Credential():
-            return replace(auth, secret=Secret("rehearsal-own", "the rehearsal"))
+            dummies = [
+                Secret(f"rehearsal-own-{nth}", "the rehearsal")
+                for nth in range(1 + len(auth.further))
+            ]
+            return replace(auth, secret=dummies[0], further=tuple(dummies[1:]))
         case Forward(otherwise=Credential() as otherwise):
             dummy = _dummy(otherwise)
             assert isinstance(dummy, Credential)
