@@ -22,10 +22,12 @@ SEEN: dict[str, Any] = {
             "success_rate": 0.987,
             "latency": {"mean": 0.25, "p95": 1.5, "shortest": 0.1, "longest": 2.0},
             "last_fault": {"message": "refused"},
+            "breaker": {"state": "closed", "seconds": 0, "models": {}},
         },
         {
             "name": "far", "dialect": "openai", "host": "https://f", "availability": "resting",
             "success_rate": None, "latency": None, "last_fault": None,
+            "breaker": {"state": "closed", "seconds": 0, "models": {}},
         },
     ],
     "routes": [
