@@ -11,6 +11,7 @@ from typing import Literal
 
 from sidecar.config.secret import Secret
 from sidecar.policy.budget import BudgetSettings
+from sidecar.policy.health import ProbeSettings
 from sidecar.policy.routing import RouteTable, Timeouts
 from sidecar.wire.contract import Dialect, RequestLimits, Traits
 
@@ -78,6 +79,7 @@ class Backend:
     batch: int | None  # texts that it embeds at once; None where nobody said
     auth: Credential | Forward | None
     timeouts: Timeouts
+    probe: ProbeSettings
     quirks: Quirks
     traits: Traits
     ca: str | None  # PEM text of further authorities

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from sidecar.config.snapshot import Backend, Credential, Forward, Snapshot
 from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.policy.budget import RetryBudget
+from sidecar.policy.health import Health, ProbeVerdict
 from sidecar.policy.outcome import OUTCOMES, Outcome
 from sidecar.policy.retry import rest_after
 from sidecar.policy.routing import DEFAULT_TAG, BackendView
@@ -77,6 +78,7 @@ class BackendState:
 
     key: BackendKey
     draining: bool = False  # no longer configured
+    health: Health = field(default_factory=Health)
     in_flight: int = 0
     rest_until: float = 0.0
     rest_since: float = 0.0
@@ -152,6 +154,7 @@ class Attempt:
         state.in_flight -= 1
         state.trials -= self._is_trial
         if outcome.problem is None:
+            state.health.answered(self._began, now)
             self._succeed(outcome, wall)
         else:
             self._fail(outcome, outcome.problem, now, wall)
@@ -174,6 +177,8 @@ class Attempt:
             return  # the client's fault, or nobody's
         state.failed += 1
         state.failed_in_row += blames
+        if blames:
+            state.health.failed()
         state.last_fault = Fault(
             wall, state.key.name, outcome.model, problem.kind, problem.in_our_words
         )
@@ -247,6 +252,14 @@ class RuntimeStore:
         if state.draining:
             return Availability.DRAINING
         return Availability.RESTING if state.rest(now) > 0 else Availability.READY
+
+    def probed(
+        self, backend: Backend, verdict: ProbeVerdict, now: float, *, was_asked_for: bool = False
+    ) -> bool:
+        """A probe has come back; whether it ended the rest of an ejected backend."""
+        health = self.state(backend).health
+        health.probed(verdict, backend.probe, now, is_final=was_asked_for)
+        return False
 
     def learn_models(self, backend: Backend, entries: Iterable[ModelEntry]) -> None:
         """A backend told of its models; what it told before is forgotten."""

@@ -76,7 +76,6 @@ def test_faults_in_words(data: dict[str, object], words: list[str]) -> None:
         (backend(in_flight=4), "in flight"),
         (backend(queue={"size": 3}), "queueing"),
         (backend(breaker={}), "circuit breaker"),
-        (backend(probe={}), "active health checks are not built yet"),
         (route(public=True), "the public listener"),
         (route(recover=["replay", "fail"]), "recovery"),
         (route(delivery="assured"), "assured delivery"),
