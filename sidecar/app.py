@@ -20,6 +20,8 @@ from sidecar.config.snapshot import Doors, Drain, Listener, Snapshot
 from sidecar.control.admin import Admin
 from sidecar.control.background import keep_running, watch_loop
 from sidecar.control.catalogue import Catalogue
+from sidecar.control.operate import Operator
+from sidecar.control.prober import Prober
 from sidecar.control.reload import Addresses, Reloader
 from sidecar.control.socket import ControlSocket, ControlSocketError
 from sidecar.dataplane.echo import EchoUpstream
@@ -60,6 +62,11 @@ class Sidecar:
         self.catalogue = Catalogue(
             self.current, self.store, self.instruments.redact, self.clock.now
         )
+        clock = self.clock
+        self.prober = Prober(
+            self.current, self.store, self.instruments.redact, clock.now, clock.draw
+        )
+        self.operator = Operator(self.current, self.store, self.prober, clock.now)
         self.reloader = Reloader(load, self.current, self.store, self.instruments, self._swapped)
         recorder = self.instruments.recorder
         self.images = ImageFetcher()
@@ -91,6 +98,7 @@ class Sidecar:
         for key in gone:
             await self.upstream.forget(key)
         self.catalogue.wake()
+        self.prober.wake()
 
     async def run(self, doors: Doors, announce: Callable[[Snapshot], None]) -> None:
         """Listen, serve until told to stop, drain. Raises CannotStart."""
@@ -99,6 +107,7 @@ class Sidecar:
         control = ControlSocket(
             Path(place.control_socket),
             self.reloader.reload_now,
+            self.operator,
             self.report,
             self.instruments.redact,
         )
@@ -123,6 +132,7 @@ class Sidecar:
             "reload": self.reloader.run,
             "reload by signal": self._reload_when_told,
             "catalogue": self.catalogue.run,
+            "prober": self.prober.run,
             "loop lag": lambda: watch_loop(self.instruments.metrics.loop_lag.set),
         }
         async with asyncio.TaskGroup() as group:

@@ -12,7 +12,7 @@ from sidecar.config.snapshot import Backend, Snapshot
 from sidecar.policy.routing import OTHER, Route
 from sidecar.runtime.current import Current
 from sidecar.runtime.life import Life
-from sidecar.runtime.store import Availability, RuntimeStore
+from sidecar.runtime.store import Availability, BackendState, RuntimeStore
 
 Gauge = tuple[str, tuple[str, ...], float]  # name without prefix, label values, value
 
@@ -49,6 +49,7 @@ class Report:
                     "availability": self._store.availability(backend, now),
                     "up": self._store.state(backend).is_up,
                     "models": len(self._models(backend)),
+                    "probe": _probe(self._store.state(backend), now),
                 }
                 for backend in backends
             },
@@ -113,6 +114,8 @@ class Report:
             "rest": {"seconds": round(rest, 1), "why": state.rest_why}
             if (rest := state.rest(now)) > 0
             else None,
+            "healthy": not state.health.is_unhealthy,
+            "probe": _probe(state, now),
             "in_flight": state.in_flight,
             "attempts": {"ok": state.ok, "failed": state.failed},
             "success_rate": round(state.ok / tried, 4) if tried else None,
@@ -156,6 +159,19 @@ class Report:
 
     def _models(self, backend: Backend) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self._store.state(backend).listed or {}).values()))
+
+
+def _probe(state: BackendState, now: float) -> dict[str, object] | None:
+    """What the latest probe has found; None before the first."""
+    verdict, at = state.health.verdict, state.health.at
+    if verdict is None or at is None:
+        return None
+    return {
+        "found": verdict.finding,
+        "message": verdict.words,
+        "latency": None if verdict.latency is None else round(verdict.latency, 4),
+        "age": round(now - at, 1),
+    }
 
 
 def _has_echo(snapshot: Snapshot) -> bool:
