@@ -50,12 +50,25 @@ def _backend(one: Mapping[str, Any]) -> list[object]:
     where = [one["name"], one["dialect"], one["host"]]
     return [
         *where,
-        one["availability"],
+        _state(one),
         _probe(one["probe"]),
         success,
         *times,
         fault.get("message"),
     ]
+
+
+def _state(one: Mapping[str, Any]) -> str:
+    """Availability, with the time that an ejection lasts and the models that are ejected alone."""
+    breaker, told = one["breaker"], str(one["availability"])
+    if breaker["state"] == "half_open":
+        told += " (on trial)"
+    elif breaker["seconds"]:
+        told += f" ({_span(breaker['seconds'])})"
+    models = ", ".join(
+        f"{name} ({_span(each['seconds'])})" for name, each in breaker["models"].items()
+    )
+    return f"{told}; ejected: {models}" if models else told
 
 
 def _route(one: Mapping[str, Any]) -> list[object]:

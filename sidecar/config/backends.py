@@ -15,6 +15,7 @@ from sidecar.config.presets import PRESETS, Preset
 from sidecar.config.schema import (
     AuthSection,
     BackendSection,
+    BreakerSection,
     DefaultTimeoutsSection,
     ForwardSection,
     NamedSecretSection,
@@ -24,6 +25,7 @@ from sidecar.config.schema import (
 from sidecar.config.secret import Secret
 from sidecar.config.snapshot import Backend, Credential, Forward, Place, Quirks, UsageInStream
 from sidecar.dialects import DIALECTS, by_name
+from sidecar.policy.breaker import BreakerSettings, RateSettings, SlowSettings
 from sidecar.policy.health import ProbeSettings
 from sidecar.policy.routing import Timeouts
 from sidecar.wire.contract import Dialect
@@ -168,6 +170,22 @@ class BackendResolver:
             fingerprint=_fingerprint(
                 dialect.name, url, quirks.path, _reference(auth), ca or "", section.proxy or ""
             ),
+            breaker=self._breaker(path, section.breaker),
+        )
+
+    def _breaker(self, path: KeyPath, section: BreakerSection) -> BreakerSettings:
+        rate, slow = section.rate, section.slow
+        if section.ceiling < section.rest:
+            self._report.error(
+                (*path, "breaker", "ceiling"), "less than rest", "at least as much as rest"
+            )
+        return BreakerSettings(
+            failures=section.failures,
+            rate=RateSettings(rate.share, rate.window, rate.calls),
+            slow=SlowSettings(slow.share, slow.first_token, slow.calls) if slow else None,
+            rest=section.rest,
+            ceiling=section.ceiling,
+            trials=section.trials,
         )
 
     def _bars(self, name: str, section: BackendSection, local: bool | None) -> bool:

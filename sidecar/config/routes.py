@@ -82,6 +82,7 @@ def _route(
         relay=section.relay,
         listed_first=section.listed_first,
         losses_strict=section.losses == "strict",
+        tries_ejected=section.when_all_open == "try",
         on={ProblemKind(kind): Disposition(word) for kind, word in section.on.items()},
     )
 

@@ -28,6 +28,7 @@ from sidecar.config.fields import (
     Rate,
     Retries,
     RouteName,
+    Share,
     Size,
     Text,
     Timeout,
@@ -226,6 +227,45 @@ class QuirksSection(Section):
     """Further headers; no secrets."""
 
 
+class BreakerRateSection(Section):
+    """Ejects where too many calls fail."""
+
+    share: Share = 0.5
+    """The share of failed calls that is too much."""
+    window: Timeout = 60.0
+    """Of the calls within that time."""
+    calls: Count = 20
+    """Fewer calls prove nothing."""
+
+
+class BreakerSlowSection(Section):
+    """Ejects where too many streams are slow to begin."""
+
+    share: Share = 0.8
+    """The share of slow calls that is too much."""
+    first_token: Timeout = 5.0
+    """A call without a token for that long is slow."""
+    calls: Count = 20
+    """Fewer calls prove nothing."""
+
+
+class BreakerSection(Section):
+    """When a backend that fails is ejected, and how it comes back."""
+
+    failures: Count = 5
+    """So many in a row eject it."""
+    rate: BreakerRateSection = BreakerRateSection()
+    """Too many failures among the latest calls eject it."""
+    slow: BreakerSlowSection | None = None
+    """Too many slow calls eject it; off unless given."""
+    rest: Timeout = 30.0
+    """How long the first ejection lasts."""
+    ceiling: Timeout = 300.0
+    """The longest ejection after relapses."""
+    trials: Count = 3
+    """Attempts at once after a rest; as many successes bring it back."""
+
+
 class BackendSection(Section):
     """One target: address, dialect and credential."""
 
@@ -251,6 +291,8 @@ class BackendSection(Section):
     """Limits of one attempt."""
     probe: ProbeSection = ProbeSection()
     """Active health checks."""
+    breaker: BreakerSection = BreakerSection()
+    """When it is ejected for its failures."""
     quirks: QuirksSection = QuirksSection()
     """Deviations from the dialect."""
     ca: Text | None = None
@@ -311,6 +353,8 @@ class RouteSection(Section):
     """Answers flow as they arrive."""
     losses: Literal["name", "strict"] = "name"
     """What a translation loses is named; strict refuses a request that would lose meaning."""
+    when_all_open: Literal["refuse", "try"] = "refuse"
+    """Where all targets are ejected: a refusal, or a try with the one whose rest ends first."""
     stay: Literal["anywhere", "local"] = "anywhere"
     """local never leaves loopback and private addresses."""
     public: Truth = False

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Literal
 
 from sidecar.config.secret import Secret
+from sidecar.policy.breaker import BreakerSettings
 from sidecar.policy.budget import BudgetSettings
 from sidecar.policy.health import ProbeSettings
 from sidecar.policy.routing import RouteTable, Timeouts
@@ -87,6 +88,7 @@ class Backend:
     echo: bool  # the built-in echo instead of an address
     local: bool | None  # address is local, is public, or is a name that only DNS can tell (None)
     fingerprint: str
+    breaker: BreakerSettings = field(default_factory=BreakerSettings)
 
 
 @dataclass(frozen=True, slots=True)

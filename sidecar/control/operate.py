@@ -4,6 +4,7 @@ State, not configuration: it outlives reloads and ends with the process. The sen
 done and what follows.
 """
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from sidecar.policy.health import Finding, ProbeVerdict
 from sidecar.policy.routing import nearest
 from sidecar.runtime.current import Current
 from sidecar.runtime.store import BackendState, RuntimeStore
+
+_log = logging.getLogger(__name__)
 
 
 class Action(StrEnum):
@@ -69,6 +72,8 @@ class Operator:
         if action is Action.PROBE:
             return await self._probe(backend)
         changed, message = self._change(backend, action)
+        if changed:
+            _log.info("%s by hand: %s", action, message)
         return self._done(backend, action, changed, message)
 
     def _find(self, name: str) -> Backend:
@@ -129,7 +134,8 @@ class Operator:
                     "`drain` keeps it out."
                 )
             case Action.DRAIN:
-                was, state.drained = state.drained, True
+                was = state.drained
+                self._store.drain(backend)
                 word = "was drained already" if was else "takes nothing new"
                 return (
                     not was,

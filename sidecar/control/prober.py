@@ -25,6 +25,7 @@ from sidecar.control.inquiry import (
     ask,
     check_local,
 )
+from sidecar.policy.availability import Availability
 from sidecar.policy.health import Finding, ProbeVerdict, due, finding_of, first_due
 from sidecar.runtime.current import Current
 from sidecar.runtime.store import BackendKey, RuntimeStore, key_of
@@ -129,7 +130,9 @@ class Prober:
         return first_due(health, seen_at, backend.probe, draw)
 
     def _hurries(self, backend: Backend) -> bool:
-        return self._store.state(backend).health.is_in_doubt
+        if self._store.state(backend).health.is_in_doubt:
+            return True
+        return self._store.availability(backend, self._clock()) is Availability.EJECTED
 
     async def _turn(self, backend: Backend, snapshot: Snapshot | None, clients: Clients) -> None:
         async with AsyncExitStack() as places:

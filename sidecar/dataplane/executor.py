@@ -18,6 +18,7 @@ from sidecar.dataplane.upstream import RawReply, Upstream, UpstreamCall
 from sidecar.neutral.problem import AttemptFailed, Exhausted, Problem, ProblemKind, RequestRefused
 from sidecar.neutral.request import Loss
 from sidecar.neutral.usage import Usage
+from sidecar.policy.availability import Availability, Standing
 from sidecar.policy.limits import first_limit
 from sidecar.policy.outcome import Disposition, Outcome, disposition_of
 from sidecar.policy.retry import GiveUp, Moment, Step, Wait, next_step
@@ -83,6 +84,7 @@ class _Progress:
     first_content: float | None = None
     usage: Usage | None = None
     model: str | None = None
+    streamed: bool = False
 
 
 class Executor:
@@ -114,12 +116,15 @@ class Executor:
                 waited += step.seconds
                 continue
             if isinstance(step, GiveUp):
-                rests = {
-                    one.backend: self._rest_of(job, one.backend) for one in job.plan.candidates
-                }
-                raise Exhausted(conclude(job.plan, history, rests))
+                places = range(len(job.plan.candidates))
+                standings = {place: self._standing(job, place) for place in places}
+                raise Exhausted(conclude(job.plan, history, standings))
             if step.after > 0:
                 await asyncio.sleep(step.after)
+                if not self._is_still_open(job, step.candidate):
+                    continue
+            if not history and step.candidate > 0:
+                job.note.passed_over = self._standing(job, 0)
             outcome = await self._attempt(job, step.candidate)
             history.append(outcome)
             if outcome.problem is None:
@@ -141,19 +146,28 @@ class Executor:
             job.plan,
             history,
             Moment(job.deadline - now, waited, self._clock.draw()),
-            rest_of=lambda name: self._rest_of(job, name),
+            standing_of=lambda place: self._standing(job, place),
             may_retry=may_retry,
         )
 
-    def _rest_of(self, job: Job, name: str) -> float:
-        return self._store.rest_of(job.snapshot.backends[name], self._clock.now())
+    def _standing(self, job: Job, place: int) -> Standing:
+        candidate = job.plan.candidates[place]
+        backend = job.snapshot.backends[candidate.backend]
+        return self._store.standing(backend, candidate.model, self._clock.now())
+
+    def _is_still_open(self, job: Job, place: int) -> bool:
+        """Whether the pause before a retry has not seen the backend ejected by others."""
+        return self._standing(job, place).availability in (
+            Availability.READY,
+            Availability.RESTING,
+        )
 
     async def _attempt(self, job: Job, place: int) -> Outcome:
         """One try against one backend, settled however it ends."""
         candidate = job.plan.candidates[place]
         backend = job.snapshot.backends[candidate.backend]
         started = self._clock.now()
-        attempt = self._store.begin(backend, started)
+        attempt = self._store.begin(backend, started, candidate.model)
         progress = _Progress(started, attempt)
         problem: Problem | None = Problem(ProblemKind.INTERNAL, "failed by a fault of the sidecar")
         try:
@@ -171,7 +185,10 @@ class Executor:
             outcome = self._outcome(job, place, progress, problem)
             job.note.attempts.append(outcome)
             self._recorder.attempt_ended(outcome)
-            if attempt.settle(outcome, self._clock.now(), self._clock.wall()):
+            now, wall = self._clock.now(), self._clock.wall()
+            is_gone = attempt.settle(outcome, now, wall, self._clock.draw())
+            self._recorder.breakers_changed(attempt.changes)
+            if is_gone:
                 await self._upstream.forget(attempt.key)
         return outcome
 
@@ -200,6 +217,7 @@ class Executor:
             duration=self._clock.now() - progress.started,
             usage=progress.usage,
             committed=job.answer.committed,
+            streamed=progress.streamed,
         )
 
     async def _carry(
@@ -268,7 +286,7 @@ class Executor:
     ) -> None:
         """One call and its answer, under the limits of the candidate."""
         limits, facts, passage = candidate.timeouts, job.outbound.inbound.facts, prepared.passage
-        left = job.deadline - progress.started
+        left, progress.streamed = job.deadline - progress.started, passage.asks_stream
         wait, late = first_limit(limits, left, is_stream=passage.asks_stream)
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -281,6 +299,7 @@ class Executor:
 
                 def whole_begins() -> None:
                     nonlocal late
+                    progress.streamed = False
                     wait, late = first_limit(limits, left, is_stream=False)
                     limit.reschedule(began + wait)
 

@@ -19,6 +19,7 @@ class ProblemKind(StrEnum):
     DNS = "dns"
     TLS = "tls"
     BACKEND_ERROR = "backend_error"  # 5xx, or an error object where an answer should be
+    MODEL_FAILED = "model_failed"  # it could not be loaded, or what ran it has died
     OVERLOADED = "overloaded"  # 503, 529
     TIMEOUT = "timeout"  # silent: no connection, no first token, a gap, or never an end
     PROTOCOL = "protocol"  # not what the dialect promises: HTML, junk, nothing, too much
@@ -54,7 +55,7 @@ class Problem:
     machine-readable name of a refusal; `param` the field at fault; `retry_after` is in seconds;
     `raw` is the body of the backend's own answer when it was one the client can read. `quotes`
     tells that the message repeats a backend's words, which may repeat a prompt: it is for the
-    client, not for the log.
+    client, not for the log. `unreached` tells of a time-out that nobody had even taken the call.
     """
 
     kind: ProblemKind
@@ -66,6 +67,7 @@ class Problem:
     headers: Mapping[str, str] = field(default_factory=dict)
     raw: bytes | None = None
     quotes: bool = False
+    unreached: bool = False
 
     @property
     def in_our_words(self) -> str:

@@ -21,6 +21,13 @@ class Disposition(StrEnum):
     IGNORED = "ignored"
 
 
+class Scope(StrEnum):
+    """What a failure speaks against: a backend, or only its model that was asked."""
+
+    BACKEND = "backend"
+    MODEL = "model"
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One row: what follows, whose fault, and the words the metrics use."""
@@ -29,6 +36,7 @@ class Rule:
     blames: bool  # counts against the backend
     attempt: str  # label of attempts_total
     request: str  # label of requests_total when the request ends with this problem
+    scope: Scope = Scope.BACKEND  # what it counts against, where it does
 
 
 _K, _D = ProblemKind, Disposition
@@ -36,10 +44,12 @@ _K, _D = ProblemKind, Disposition
 OUTCOMES: Mapping[ProblemKind, Rule] = {
     _K.CONNECT: Rule(_D.RETRY_SAME, True, "connect", "upstream_error"),
     _K.BACKEND_ERROR: Rule(_D.RETRY_SAME, True, "server_error", "upstream_error"),
+    # what has just failed to load takes long to fail again
+    _K.MODEL_FAILED: Rule(_D.FAIL_OVER, True, "server_error", "upstream_error", Scope.MODEL),
     _K.OVERLOADED: Rule(_D.RETRY_SAME, True, "server_error", "upstream_error"),
     _K.DNS: Rule(_D.FAIL_OVER, True, "connect", "upstream_error"),
     _K.TLS: Rule(_D.FAIL_OVER, True, "connect", "upstream_error"),
-    _K.TIMEOUT: Rule(_D.FAIL_OVER, True, "timeout", "timeout"),
+    _K.TIMEOUT: Rule(_D.FAIL_OVER, True, "timeout", "timeout", Scope.MODEL),
     _K.PROTOCOL: Rule(_D.FAIL_OVER, True, "protocol", "upstream_error"),
     _K.TRUNCATED: Rule(_D.FAIL_OVER, True, "truncated", "upstream_error"),
     _K.UNMET: Rule(_D.RETRY_SAME, False, "protocol", "upstream_error"),
@@ -69,7 +79,7 @@ OUTCOMES: Mapping[ProblemKind, Rule] = {
 MOVABLE = (
     _K.CONNECT, _K.BACKEND_ERROR, _K.OVERLOADED, _K.DNS, _K.TLS, _K.TIMEOUT, _K.PROTOCOL,
     _K.TRUNCATED, _K.RATE_LIMITED, _K.BACKEND_AUTH, _K.UNKNOWN_MODEL, _K.CONTEXT_LENGTH,
-    _K.CONTENT_REFUSED, _K.BAD_REQUEST, _K.UNMET,
+    _K.CONTENT_REFUSED, _K.BAD_REQUEST, _K.UNMET, _K.MODEL_FAILED,
 )  # fmt: skip
 DESTINATIONS = (_D.RETRY_SAME, _D.FAIL_OVER, _D.FINAL)
 
@@ -88,11 +98,18 @@ class Outcome:
     duration: float = 0.0
     usage: Usage | None = None
     committed: bool = False  # the client had already received content
+    streamed: bool = False  # the backend was asked for a stream
+    load: float = 0.0  # of that time, what a model took to load, where the backend tells it
 
     @property
     def label(self) -> str:
         """The word for it in metrics and logs."""
         return "ok" if self.problem is None else OUTCOMES[self.problem.kind].attempt
+
+
+def scope_of(problem: Problem) -> Scope:
+    """What a failure counts against; where nobody took the call, it is never the model."""
+    return Scope.BACKEND if problem.unreached else OUTCOMES[problem.kind].scope
 
 
 def disposition_of(problem: Problem, moved: Mapping[ProblemKind, Disposition]) -> Disposition:

@@ -1,14 +1,14 @@
 """The whole retry and fallback behaviour: try here again, fail over, or give up.
 
 *Retry* is the same candidate again, *failover* the next one. Both are `next_step`, a pure function
-of the plan and of how the attempts so far ended.
+of the plan, of how the attempts so far ended, and of who may be asked now.
 """
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sidecar.neutral.problem import ProblemKind
+from sidecar.policy.availability import Availability, Standing
 from sidecar.policy.backoff import pause
 from sidecar.policy.outcome import Disposition, Outcome
 from sidecar.policy.routing import Plan
@@ -27,7 +27,7 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Every candidate that is left rests: look again after so many seconds."""
+    """Nobody may be asked now, but one rests for so short that it is waited for; in seconds."""
 
     seconds: float
 
@@ -57,23 +57,26 @@ def next_step(
     history: Sequence[Outcome],
     moment: Moment,
     *,
-    rest_of: Callable[[str], float],
+    standing_of: Callable[[int], Standing],
     may_retry: Callable[[], bool],
 ) -> Step:
     """What to do after `history`.
 
-    `rest_of` tells for how many seconds a backend still rests (0: it may be asked), `may_retry`
-    takes one retry from the budget.
+    `standing_of` tells whether the candidate at a place of the plan may be asked, `may_retry` takes
+    one retry from the budget.
     """
     if history:
         if moment.time_left <= 0:
             return GiveUp()
         last = history[-1]
         if last.disposition is Disposition.RETRY_SAME:
-            if last.problem is not None and last.problem.kind is ProblemKind.UNSUPPORTED:
-                return Try(last.candidate)  # at once, without the feature that was refused
             wait = _retry_wait(plan, history, moment.draw)
-            if wait is not None and wait <= moment.time_left and may_retry():
+            if (
+                wait is not None
+                and wait <= moment.time_left
+                and _is_open_to(standing_of(last.candidate), wait)
+                and (_is_without_feature(last) or may_retry())
+            ):
                 return Try(last.candidate, wait)
         elif last.disposition is not Disposition.FAIL_OVER:
             return GiveUp()
@@ -83,19 +86,44 @@ def next_step(
         for place in range(len(plan.candidates))
         if place not in tried and _fits(plan, history, place)
     ]
-    rests = [rest_of(plan.candidates[place].backend) for place in left]
-    for rest, place in zip(rests, left, strict=True):
-        if rest <= 0:
-            return Try(place)
-    soonest = min(rests, default=math.inf)
-    if soonest <= min(plan.route.retry.max_wait - moment.waited, moment.time_left):
-        return Wait(soonest)
+    standings = {place: standing_of(place) for place in left}
+    ready = [place for place in left if standings[place].is_ready]
+    if ready:
+        return Try(min(ready, key=lambda place: standings[place].is_crowded))
+    rests = [one.wait for one in standings.values() if one.availability is Availability.RESTING]
+    longest = min(plan.route.retry.max_wait - moment.waited, moment.time_left)
+    if rests and min(rests) <= longest:
+        return Wait(min(rests))
+    if plan.route.tries_ejected and not history:
+        return _anyway(standings)
     return GiveUp()
+
+
+def _anyway(standings: Mapping[int, Standing]) -> Step:
+    """The one of those that fail whose time is up soonest: it may answer, a refusal will not."""
+    failing = [
+        (standing.wait, place)
+        for place, standing in standings.items()
+        if standing.availability in (Availability.EJECTED, Availability.UNHEALTHY)
+    ]
+    return Try(min(failing)[1]) if failing else GiveUp()
+
+
+def _is_open_to(standing: Standing, wait: float) -> bool:
+    """Whether a candidate may be asked again after a wait: it may have been ejected meanwhile."""
+    rests = standing.availability is Availability.RESTING
+    return standing.is_ready or (rests and standing.wait <= wait)
+
+
+def _is_without_feature(last: Outcome) -> bool:
+    return last.problem is not None and last.problem.kind is ProblemKind.UNSUPPORTED
 
 
 def _retry_wait(plan: Plan, history: Sequence[Outcome], draw: float) -> float | None:
     """Seconds until the last candidate is asked again; None where it is not."""
     last, settings = history[-1], plan.route.retry
+    if _is_without_feature(last):
+        return 0.0  # at once, without the feature that was refused
     here = [outcome for outcome in history if outcome.candidate == last.candidate]
     if len(here) > settings.attempts:
         return None

@@ -52,6 +52,7 @@ class Route:
     relay: bool = False  # takes every other /v1/… path
     listed_first: bool = False
     losses_strict: bool = False  # refuses what a crossing would lose of the meaning
+    tries_ejected: bool = False  # asks one that fails when nobody else may be asked
     on: Mapping[ProblemKind, Disposition] = field(default_factory=dict)
 
 

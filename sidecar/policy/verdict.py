@@ -1,9 +1,11 @@
 """What the client is told when nothing is left to try."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sidecar.neutral.problem import Problem, ProblemKind
+from sidecar.policy.availability import READY, Availability, Standing
 from sidecar.policy.outcome import OUTCOMES, Disposition, Outcome
 from sidecar.policy.routing import Plan
 
@@ -16,15 +18,15 @@ _SAYS_LITTLE = (
 )  # fmt: skip
 
 
-def conclude(plan: Plan, history: Sequence[Outcome], rests: Mapping[str, float]) -> Problem:
+def conclude(plan: Plan, history: Sequence[Outcome], standings: Mapping[int, Standing]) -> Problem:
     """The one problem that stands for all attempts.
 
-    `rests` holds the seconds that resting backends still rest. A final problem speaks for itself;
-    an overlong context is what the client can mend; else the last fault that is not merely "not
-    here" or "not with this key".
+    `standings` tells by place why candidates were not asked. A final problem speaks for itself; an
+    overlong context is what the client can mend; else the last fault that is not merely "not here"
+    or "not with this key".
     """
     if not history:
-        return _nobody(plan, rests)
+        return _nobody(plan, standings)
     problems = [outcome.problem for outcome in history if outcome.problem is not None]
     last = problems[-1]
     if history[-1].disposition is not Disposition.FINAL:
@@ -34,7 +36,7 @@ def conclude(plan: Plan, history: Sequence[Outcome], rests: Mapping[str, float])
     if len(problems) == 1 and len(plan.candidates) == 1:
         name = plan.candidates[0].backend
         return replace(_own_words(last), message=f"Backend {name!r} {last.message}")
-    told = "; ".join(_lines(plan, history, rests))
+    told = "; ".join(_lines(plan, history, standings))
     quotes = any(problem.quotes for problem in problems)
     return replace(_own_words(last), message=f"{_summary(last)} {told}.", quotes=quotes)
 
@@ -58,21 +60,40 @@ def _summary(last: Problem) -> str:
     return "No backend of this route could answer."
 
 
-def _lines(plan: Plan, history: Sequence[Outcome], rests: Mapping[str, float]) -> list[str]:
+def _lines(plan: Plan, history: Sequence[Outcome], standings: Mapping[int, Standing]) -> list[str]:
     lines = []
     for place, candidate in enumerate(plan.candidates):
         here = [one.problem for one in history if one.candidate == place and one.problem]
         if here:
             tries = "" if len(here) == 1 else f" ({len(here)} tries)"
             lines.append(f"{candidate.backend}: {here[-1].message.rstrip('.')}{tries}")
-        elif rest := rests.get(candidate.backend):
-            lines.append(f"{candidate.backend}: rests for {rest:.0f} s more")
         else:
-            lines.append(f"{candidate.backend}: not tried")
+            lines.append(f"{candidate.backend}: {_untried(standings.get(place, READY))}")
     return lines
 
 
-def _nobody(plan: Plan, rests: Mapping[str, float]) -> Problem:
+def _untried(standing: Standing) -> str:
+    """Why a target was not asked, and when it may be."""
+    seconds = math.ceil(standing.wait) if math.isfinite(standing.wait) else None
+    again = "" if seconds is None else f" (tried again in {seconds} s)"
+    match standing.availability:
+        case Availability.READY:
+            return "not tried"
+        case Availability.EJECTED:
+            return f"ejected {standing.why or 'for its failures'}{again}"
+        case Availability.UNHEALTHY:
+            return f"unhealthy{f': {standing.why}' if standing.why else ''}{again}"
+        case Availability.FULL:
+            return "has as many requests as it may"
+        case Availability.RESTING:
+            return f"rests for {standing.wait:.0f} s more"
+        case Availability.DRAINING:
+            return "drained by an operator, takes nothing new"
+        case Availability.DISABLED:
+            return "switched off"
+
+
+def _nobody(plan: Plan, standings: Mapping[int, Standing]) -> Problem:
     if not plan.candidates:
         names = ", ".join(repr(target.backend) for target in plan.route.targets)
         return Problem(
@@ -81,10 +102,11 @@ def _nobody(plan: Plan, rests: Mapping[str, float]) -> Problem:
             "or switch it on.",
             code="no_backend",
         )
-    told = "; ".join(_lines(plan, [], rests))
+    told = "; ".join(_lines(plan, [], standings))
+    waits = [one.wait for one in standings.values() if math.isfinite(one.wait)]
     return Problem(
         ProblemKind.UNAVAILABLE,
         f"No backend of route {plan.route.name!r} may be asked now. {told}. Try again later.",
         code="no_backend_available",
-        retry_after=max(1.0, min(rests.values(), default=1.0)),
+        retry_after=max(1.0, min(waits, default=1.0)),
     )

@@ -9,10 +9,11 @@ from dataclasses import asdict
 from urllib.parse import urlsplit
 
 from sidecar.config.snapshot import Backend, Snapshot
-from sidecar.policy.routing import OTHER, Route
+from sidecar.policy.availability import Availability
+from sidecar.policy.routing import OTHER, Route, Target
 from sidecar.runtime.current import Current
 from sidecar.runtime.life import Life
-from sidecar.runtime.store import Availability, BackendState, RuntimeStore
+from sidecar.runtime.store import BackendState, RuntimeStore
 
 Gauge = tuple[str, tuple[str, ...], float]  # name without prefix, label values, value
 
@@ -89,6 +90,8 @@ class Report:
             yield "backend_last_success_timestamp_seconds", name, state.last_success or 0.0
             yield "backend_info", (*name, backend.dialect.name, backend.preset or ""), 1.0
             for one in Availability:
+                if one is Availability.DISABLED and backend.enabled:
+                    continue  # not under this configuration
                 yield "backend_availability", (*name, one), float(one is here)
         for route in snapshot.routes.routes:
             ready = self._ready(snapshot, route, now)
@@ -114,6 +117,8 @@ class Report:
             "rest": {"seconds": round(rest, 1), "why": state.rest_why}
             if (rest := state.rest(now)) > 0
             else None,
+            "breaker": _breaker(state, backend, now),
+            "drained": state.drained,
             "healthy": not state.health.is_unhealthy,
             "probe": _probe(state, now),
             "in_flight": state.in_flight,
@@ -137,9 +142,7 @@ class Report:
                 {
                     "backend": target.backend,
                     "model": target.model,
-                    "availability": self._store.availability(
-                        snapshot.backends[target.backend], now
-                    ),
+                    "availability": self._of(snapshot, target, now),
                 }
                 for target in route.targets
             ],
@@ -149,9 +152,16 @@ class Report:
         return {
             target.backend
             for target in route.targets
-            if self._store.availability(snapshot.backends[target.backend], now)
-            is Availability.READY
+            if self._of(snapshot, target, now) is Availability.READY
         }
+
+    def _of(self, snapshot: Snapshot, target: Target, now: float) -> Availability:
+        """The availability of what a target asks for, as far as the configuration tells that."""
+        backend = snapshot.backends[target.backend]
+        name = target.model
+        if name is not None:
+            name = backend.models.get(name.casefold(), name)
+        return self._store.availability(backend, now, name)
 
     def _is_well(self, backend: Backend, now: float) -> bool:
         ready = self._store.availability(backend, now) is Availability.READY
@@ -159,6 +169,21 @@ class Report:
 
     def _models(self, backend: Backend) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self._store.state(backend).listed or {}).values()))
+
+
+def _breaker(state: BackendState, backend: Backend, now: float) -> dict[str, object]:
+    own, settings = state.breaker, backend.breaker
+    return {
+        "state": own.state(now),
+        "failures": own.failures,
+        "seconds": round(own.rest(now), 1),
+        "openings": own.openings,
+        "why": own.why,
+        "models": {
+            name: {"seconds": round(look.wait, 1), "why": one.why}
+            for look, name, one in state.model_breakers.ejected(settings, now)
+        },
+    }
 
 
 def _probe(state: BackendState, now: float) -> dict[str, object] | None:

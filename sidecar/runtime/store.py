@@ -9,18 +9,20 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from enum import StrEnum
 from math import ceil
 from typing import NamedTuple
 
 from sidecar.config.snapshot import Backend, Credential, Forward, Snapshot
 from sidecar.neutral.problem import Problem, ProblemKind
+from sidecar.policy.availability import Availability, Facts, Standing, standing
+from sidecar.policy.breaker import Breaker, Change
 from sidecar.policy.budget import RetryBudget
-from sidecar.policy.health import Health, ProbeVerdict
+from sidecar.policy.health import Era, Health, ProbeVerdict, ends_rest
 from sidecar.policy.outcome import OUTCOMES, Outcome
 from sidecar.policy.retry import rest_after
 from sidecar.policy.routing import DEFAULT_TAG, BackendView
 from sidecar.runtime.calibration import Calibration
+from sidecar.runtime.ejection import Claim, ModelBreakers
 from sidecar.wire.contract import ModelEntry
 
 DURATIONS_KEPT = 512
@@ -39,15 +41,6 @@ class BackendKey(NamedTuple):
 def key_of(backend: Backend) -> BackendKey:
     """The key of a configured backend's state."""
     return BackendKey(backend.name, backend.fingerprint)
-
-
-class Availability(StrEnum):
-    """Whether a backend may take a request now, and if not, why."""
-
-    READY = "ready"
-    RESTING = "resting"
-    DRAINING = "draining"
-    DISABLED = "disabled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +71,9 @@ class BackendState:
 
     key: BackendKey
     draining: bool = False  # no longer configured
+    drained: bool = False  # an operator wants nothing new there
+    breaker: Breaker = field(default_factory=Breaker)
+    model_breakers: ModelBreakers = field(default_factory=ModelBreakers)
     health: Health = field(default_factory=Health)
     in_flight: int = 0
     rest_until: float = 0.0
@@ -100,8 +96,16 @@ class BackendState:
 
     @property
     def is_up(self) -> bool:
-        """Whether traffic speaks for it: not after several failures in a row by its own fault."""
-        return self.failed_in_row < FAILURES_TO_DOWN
+        """Whether traffic and probes speak for it: not after several failures in a row by its own
+        fault, nor from its ejection until it is back, nor while it is unhealthy.
+        """
+        fails = self.failed_in_row >= FAILURES_TO_DOWN or not self.breaker.is_closed
+        return not fails and not self.health.is_unhealthy
+
+    @property
+    def era(self) -> Era:
+        """Another one with each ejection, be it of a model."""
+        return self.breaker.era, sum(one.era for _, one in self.model_breakers)
 
     def rest(self, now: float) -> float:
         """Seconds for which it still rests, or until it is worth while to look again."""
@@ -122,10 +126,20 @@ class BackendState:
 class Attempt:
     """One try in flight. Whatever ends it settles it, exactly once."""
 
-    __slots__ = ("_began", "_is_trial", "_settled", "_state", "_store")
+    __slots__ = ("_backend", "_began", "_claim", "_is_trial", "_settled", "_state", "_store",
+                 "changes")  # fmt: skip
 
-    def __init__(self, store: "RuntimeStore", state: BackendState, now: float) -> None:
-        self._store, self._state, self._began = store, state, now
+    def __init__(
+        self,
+        store: "RuntimeStore",
+        state: BackendState,
+        backend: Backend,
+        model: str | None,
+        now: float,
+    ) -> None:
+        self._store, self._state, self._backend, self._began = store, state, backend, now
+        self._claim = Claim(state.breaker, state.model_breakers, model, now)
+        self.changes: tuple[Change, ...] = ()  # of breakers, by its end
         self._settled = False
         self._is_trial = state.on_probation
         state.in_flight += 1
@@ -141,8 +155,8 @@ class Attempt:
         if self._is_trial:
             self._state.on_probation = False
 
-    def settle(self, outcome: Outcome, now: float, wall: float) -> bool:
-        """Record how it ended.
+    def settle(self, outcome: Outcome, now: float, wall: float, draw: float = 0.0) -> bool:
+        """Record how it ended; `draw` in [0, 1) is the jitter of an ejection.
 
         True when this was the last attempt of a removed backend: what is kept open for its key may
         be closed now. A second call is a bug and raises RuntimeError.
@@ -153,6 +167,7 @@ class Attempt:
         state = self._state
         state.in_flight -= 1
         state.trials -= self._is_trial
+        self.changes = self._claim.settle(outcome, self._backend.breaker, now, draw)
         if outcome.problem is None:
             state.health.answered(self._began, now)
             self._succeed(outcome, wall)
@@ -217,15 +232,15 @@ class RuntimeStore:
         key = key_of(backend)
         return self._states.get(key) or BackendState(key, draining=True)
 
-    def begin(self, backend: Backend, now: float) -> Attempt:
-        """One more attempt is in flight.
+    def begin(self, backend: Backend, now: float, model: str | None = None) -> Attempt:
+        """One more attempt is in flight, that asks for this model.
 
         A request that began on an older snapshot may still come to a removed backend; its state
         lives again until the attempt has ended.
         """
         state = self.state(backend)
         self._states[state.key] = state
-        return Attempt(self, state, now)
+        return Attempt(self, state, backend, model, now)
 
     def view(self, snapshot: Snapshot, name: str) -> BackendView:
         """What planning must know of a backend. The file is right where the backend says else."""
@@ -240,26 +255,82 @@ class RuntimeStore:
             state.max_output,
         )
 
-    def rest_of(self, backend: Backend, now: float) -> float:
-        """Seconds for which a backend still rests; 0 where it may be asked."""
-        return self.state(backend).rest(now)
+    def standing(self, backend: Backend, model: str | None, now: float) -> Standing:
+        """Whether a backend may take a request for a model now.
 
-    def availability(self, backend: Backend, now: float) -> Availability:
-        """Whether a backend may take a request now."""
-        state = self.state(backend)
-        if not backend.enabled:
-            return Availability.DISABLED
-        if state.draining:
+        Without a model: for any that it is known to have. A backend that is no longer configured
+        stands as before towards the requests that began before.
+        """
+        state, settings = self.state(backend), backend.breaker
+        looks = [(state.breaker.look(settings, now), state.breaker.why)]
+        if model is None:
+            whole = state.model_breakers.as_a_whole(settings, now)
+            looks += [whole] if whole is not None else []
+        elif (one := state.model_breakers.of(model)) is not None:
+            looks.append((one.look(settings, now), one.why))
+        facts = Facts(
+            is_enabled=backend.enabled,
+            is_draining=state.drained,
+            is_unhealthy=state.health.is_unhealthy,
+            health_wait=state.health.retry_in(now),
+            rest=state.rest(now),
+            rest_why=state.rest_why,
+        )
+        return standing(facts, looks)
+
+    def availability(self, backend: Backend, now: float, model: str | None = None) -> Availability:
+        """The same in a word, for people; a backend that is no longer configured drains."""
+        if backend.enabled and self.state(backend).draining:
             return Availability.DRAINING
-        return Availability.RESTING if state.rest(now) > 0 else Availability.READY
+        return self.standing(backend, model, now).availability
 
     def probed(
         self, backend: Backend, verdict: ProbeVerdict, now: float, *, was_asked_for: bool = False
     ) -> bool:
         """A probe has come back; whether it ended the rest of an ejected backend."""
-        health = self.state(backend).health
-        health.probed(verdict, backend.probe, now, is_final=was_asked_for)
-        return False
+        state = self.state(backend)
+        health, era = state.health, state.era
+        health.probed(verdict, backend.probe, now, era=era, is_final=was_asked_for)
+        if not ends_rest(verdict, health.failed_in, era, was_asked_for=was_asked_for):
+            return False
+        return self.end_rest(backend, now, was_asked_for=was_asked_for)
+
+    def end_rest(self, backend: Backend, now: float, *, was_asked_for: bool = False) -> bool:
+        """A probe went well: an ejected backend gets its trials at once; whether it does now.
+
+        Models get theirs where all that are known are ejected: then it looked as if the backend
+        were.
+        """
+        state, settings = self.state(backend), backend.breaker
+        ended = [state.breaker.end_rest(now, was_asked_for=was_asked_for)]
+        if state.model_breakers.as_a_whole(settings, now) is not None:
+            models = (one for _, one in state.model_breakers)
+            ended += [one.end_rest(now, was_asked_for=was_asked_for) for one in models]
+        return any(ended)
+
+    def eject(self, backend: Backend, now: float) -> None:
+        """An operator takes a backend out, for as long as its ejections last."""
+        self.state(backend).breaker.force_open(now, backend.breaker.rest)
+
+    def reset(self, backend: Backend, now: float) -> None:
+        """An operator knows that a backend is well: all that speaks against it is forgotten."""
+        state = self.state(backend)
+        state.breaker.reset()
+        state.model_breakers.clear()
+        state.rest_until, state.on_probation = now, False
+        state.failed_in_row = 0
+        state.health.forget()
+
+    def drain(self, backend: Backend) -> None:
+        """An operator wants nothing new to go to a backend, until `enable`."""
+        self.state(backend).drained = True
+
+    def enable(self, backend: Backend) -> None:
+        """The end of `drain` and of `eject`."""
+        state = self.state(backend)
+        state.drained = False
+        if not state.breaker.is_closed:
+            state.breaker.reset()
 
     def learn_models(self, backend: Backend, entries: Iterable[ModelEntry]) -> None:
         """A backend told of its models; what it told before is forgotten."""

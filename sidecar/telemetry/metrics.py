@@ -1,12 +1,13 @@
 """Every metric family: its name, help, labels and buckets. Nothing else creates a metric.
 
 Labels are names of the configuration or closed sets; whatever is not configured is `other`. All
-label sets of a configuration exist at 0 from the moment it loads, so that `rate` sees the first
-failure. Time series of vanished routes and backends go with them.
+label sets that a configuration can fill exist at 0 from the moment it loads, so that `rate` sees
+the first failure. Time series of vanished routes and backends go with them.
 """
 
 import sys
 from collections.abc import Collection, Mapping
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from prometheus_client import (
@@ -38,10 +39,13 @@ _PER_TOKEN = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 
 _OVERHEAD = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1)
 
 REQUEST_OUTCOMES = ("ok", *sorted({rule.request for rule in OUTCOMES.values()}))
+# how a request ends that no route took
+ROUTELESS_OUTCOMES = ("ok", "client_disconnect", "client_error", "overloaded")
 ATTEMPT_OUTCOMES = ("ok", *sorted({rule.attempt for rule in OUTCOMES.values()}))
 FALLBACK_REASONS = (
-    "auth", "client_error", "connect", "context_length", "protocol", "rate_limited", "resting",
-    "server_error", "timeout", "truncated", "unknown_model",
+    "auth", "circuit_open", "client_error", "connect", "context_length", "draining", "full",
+    "protocol", "rate_limited", "resting", "server_error", "timeout", "truncated", "unhealthy",
+    "unknown_model",
 )  # fmt: skip
 REJECTED_REASONS = (
     "auth", "budget", "draining", "invalid", "overload", "too_large", "unknown_model",
@@ -61,7 +65,7 @@ STATE_GAUGES: Mapping[str, StateGauge] = {
     "inflight_requests": StateGauge("Requests begun and not yet ended.", ("route",)),
     "backend_up": StateGauge(
         "0 when the last three attempts that say anything about the backend all failed by its own "
-        "fault, else 1; judged by traffic alone.",
+        "fault, from its ejection until it is back, and while its probes fail, else 1.",
         ("backend",),
     ),
     "backend_last_success_timestamp_seconds": StateGauge(
@@ -219,22 +223,23 @@ class Metrics:
             self.time_to_first_token.labels(route.name)
             self.time_per_output_token.labels(route.name)
             self.proxy_overhead.labels(route.name)
-            for reason in FALLBACK_REASONS:
-                self.fallbacks.labels(route.name, reason)
+            if len(route.targets) > 1:  # else there is nobody to move on to
+                for reason in FALLBACK_REASONS:
+                    self.fallbacks.labels(route.name, reason)
             for reason in ABORTED_REASONS:
                 self.aborted.labels(route.name, reason)
             for target in route.targets:
                 self._create_tokens(route.name, target.backend, self.model(target.model))
                 self.usage_estimated.labels(route.name, target.backend)
         for name in (*self._routes, OTHER):
-            for outcome in REQUEST_OUTCOMES:
+            for outcome in REQUEST_OUTCOMES if name != OTHER else ROUTELESS_OUTCOMES:
                 self.requests.labels(
                     route=name, operation=Operation.CHAT, outcome=outcome, **self.model(None)
                 )
 
-    def _create_losses(self, spoken: Collection[str]) -> None:
+    def _create_losses(self, spoken: AbstractSet[str]) -> None:
         for asked in DIALECTS:
-            for name in spoken:
+            for name in spoken - {asked.name}:  # equal dialects lose nothing but what was refused
                 for severity in (Severity.COSMETIC, Severity.SEMANTIC):
                     self.translation_losses.labels(asked.name, name, severity)
 

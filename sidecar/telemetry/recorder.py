@@ -12,6 +12,8 @@ from itertools import pairwise
 from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.neutral.request import Loss
 from sidecar.neutral.usage import Usage
+from sidecar.policy.availability import Availability, Standing
+from sidecar.policy.breaker import Change
 from sidecar.policy.outcome import OUTCOMES, Outcome
 from sidecar.policy.routing import OTHER
 from sidecar.telemetry.logs import fields
@@ -41,6 +43,15 @@ _FALLBACKS: Mapping[ProblemKind, str] = {
     ProblemKind.CONTEXT_LENGTH: "context_length",
     ProblemKind.UNKNOWN_MODEL: "unknown_model",
 }
+# what a first target was passed over for; one that comes back by degrees counts as ejected
+_PASSED_OVER: Mapping[Availability, str] = {
+    Availability.READY: "circuit_open",
+    Availability.EJECTED: "circuit_open",
+    Availability.UNHEALTHY: "unhealthy",
+    Availability.FULL: "full",
+    Availability.RESTING: "resting",
+    Availability.DRAINING: "draining",
+}
 
 
 @dataclass(slots=True)
@@ -59,6 +70,7 @@ class RequestNote:
     answered_model: str | None = None
     stream: bool = False
     attempts: list[Outcome] = field(default_factory=list)
+    passed_over: Standing | None = None  # that of the first target, where another was asked first
     budget_exhausted: bool = False  # a retry was not made for want of budget
     problem: Problem | None = None  # what the request ended with, in-band or not
     status: int | None = None  # as sent to the client
@@ -91,6 +103,11 @@ class Recorder:
     def attempt_ended(self, outcome: Outcome) -> None:
         """An attempt was settled."""
         self._optional(lambda: self._count_attempt(outcome))
+
+    def breakers_changed(self, changes: Iterable[Change]) -> None:
+        """Backends, or models of them, were ejected or are back."""
+        for change in changes:
+            self._optional(lambda change=change: _log_change(change))  # type: ignore[misc]
 
     def crossed(self, client: str, backend: str, losses: Iterable[Loss]) -> None:
         """A request lost something on its way from the client's dialect into a backend's."""
@@ -152,9 +169,9 @@ class Recorder:
                 self._metrics.retries.labels(self._metrics.backend(after.backend)).inc()
             else:
                 self._metrics.fallbacks.labels(route, _fallback_reason(before)).inc()
-        if note.attempts and note.attempts[0].candidate > 0:
-            # only a rest makes the first target be passed over
-            self._metrics.fallbacks.labels(route, "resting").inc()
+        if note.passed_over is not None:
+            reason = _PASSED_OVER[note.passed_over.availability]
+            self._metrics.fallbacks.labels(route, reason).inc()
 
     def _count_tokens(self, note: RequestNote, route: str) -> None:
         metrics, usage = self._metrics, note.usage
@@ -175,6 +192,16 @@ class Recorder:
         if note.stream and note.ttft is not None and further > 0:
             per_token = max(0.0, note.duration - note.ttft) / further
             metrics.time_per_output_token.labels(route).observe(per_token)
+
+
+def _log_change(change: Change) -> None:
+    who = f"backend {change.backend!r}" + (f", model {change.model!r}," if change.model else "")
+    told = fields(backend=change.backend, model=change.model)
+    if change.is_back:
+        _log.info("%s is back", who, extra=told)
+    else:
+        told |= fields(why=change.why, rest_s=round(change.rest, 1))
+        _log.warning("%s is ejected for %.0f s %s", who, change.rest, change.why, extra=told)
 
 
 def _fallback_reason(failed: Outcome) -> str:

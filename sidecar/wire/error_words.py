@@ -47,6 +47,14 @@ _NO_MODEL = re.compile(
 _BAD_KEY = re.compile(
     r"(invalid|incorrect) api[ _]key|api[ _]key (not valid|expired)", re.IGNORECASE
 )
+# Ollama: "llama runner process has terminated: exit status 2", "model requires more system memory
+# (5 GiB) than is available", "unable to load model: …"; LM Studio: "Failed to load model"
+_DEAD_MODEL = re.compile(
+    r"runner process (has terminated|no longer running)|(waiting for .{0,10}|llama )runner to start"
+    r"|requires more (system|gpu|video) memory|(unable|failed) to load (the )?model"
+    r"|error loading (the )?model",
+    re.IGNORECASE,
+)
 _CONTEXT_CODES = {"context_length_exceeded", "exceed_context_size_error"}
 _POLICY_CODES = {
     "content_policy_violation", "content_filter", "responsibleaipolicyviolation",
@@ -102,6 +110,8 @@ def kind_of(status: int, codes: AbstractSet[str], words: str) -> ProblemKind:
             return ProblemKind.UNKNOWN_MODEL
         if codes & _ACCOUNT_CODES or (status == 400 and _BAD_KEY.search(words)):
             return ProblemKind.BACKEND_AUTH
+    if (status == 400 or status >= 500) and _DEAD_MODEL.search(words):
+        return ProblemKind.MODEL_FAILED
     return _BY_STATUS.get(status) or (
         ProblemKind.BACKEND_ERROR if status >= 500 else ProblemKind.BAD_REQUEST
     )

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.client import chat
-from tests.e2e.harness import Config, Metrics, Sidecar, chain, until
+from tests.e2e.harness import Config, Metrics, Sidecar, chain, of, until
 from tests.fakes import behaviours as b
 from tests.fakes.answers import text_of
 from tests.fakes.backend import Backend
@@ -96,7 +96,8 @@ async def test_a_probe_that_succeeds_ends_the_rest_at_once(world: World) -> None
     assert await world.answered_by() == "f"
 
     async def has_failed() -> bool:
-        return (await world.status())["p"]["probe"]["found"] == "refused"
+        probe = (await world.status())["p"]["probe"]
+        return probe is not None and bool(probe["found"] == "refused")
 
     await until(has_failed, "a probe has failed")
     async with world.p:
@@ -193,20 +194,21 @@ async def test_eject_probe_and_reset(world: World) -> None:
 
 
 async def test_what_cannot_be_done(tmp_path: Path) -> None:
-    async with Backend("p") as p, Backend("f") as f:
-        config = configured(p, f, enabled=False)
+    async with Backend("p") as p, Backend("off") as off:
+        config = chain(p)
+        config["backends"] |= {"off": of(off, enabled=False)}  # type: ignore[operator]
         async with Sidecar(tmp_path, config) as sidecar:
             code, output = await sidecar.command("backend", "pp", "drain")
             assert (code, "There is no backend 'pp'. The nearest names are p" in output) == (
                 1,
                 True,
             )
-            code, output = await sidecar.command("backend", "p", "enable")
+            code, output = await sidecar.command("backend", "off", "enable")
             assert (code, "`enabled: false`" in output) == (1, True)
-            code, output = await sidecar.command("backend", "p", "enable", "--json")
+            code, output = await sidecar.command("backend", "off", "enable", "--json")
             assert (code, json.loads(output)["error"]["code"]) == (1, "disabled_backend")
             code, output = await sidecar.command("backend", "p", "kill")
             assert (code, "invalid choice: 'kill'" in output) == (2, True)
-            assert p.connections == 0
+            assert off.connections == 0
         code, output = await sidecar.command("backend", "p", "drain")
         assert (code, "No sidecar answers" in output) == (1, True)

@@ -25,11 +25,12 @@ FAULTY = """\
 listeners: {data: {prt: 14400}}
 backends:
   p: {dialekt: openai, base_url: "http://127.0.0.1:1/v1"}
-  q: {dialect: anthropic, base_url: "http://127.0.0.1:1", breaker: {failures: 5}}
+  q: {dialect: anthropic, base_url: "http://127.0.0.1:1"}
   r: {dialect: openai, base_url: "http://127.0.0.1:1/v1", auth: {bearer: sk-literal-secret}}
 routes:
   chat: {models: [chat], targets: [{backend: pp}]}
 limits: {body: ten}
+tunnel: {quick: true}
 """
 
 

@@ -75,7 +75,6 @@ def test_faults_in_words(data: dict[str, object], words: list[str]) -> None:
         ({"listeners": {"data": {"keys": {}}}}, "keys of clients"),
         (backend(in_flight=4), "in flight"),
         (backend(queue={"size": 3}), "queueing"),
-        (backend(breaker={}), "circuit breaker"),
         (route(public=True), "the public listener"),
         (route(recover=["replay", "fail"]), "recovery"),
         (route(delivery="assured"), "assured delivery"),

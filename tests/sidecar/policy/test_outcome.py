@@ -9,7 +9,9 @@ from sidecar.policy.outcome import (
     OUTCOMES,
     Disposition,
     Outcome,
+    Scope,
     disposition_of,
+    scope_of,
 )
 
 K, D = ProblemKind, Disposition
@@ -24,6 +26,7 @@ ROWS = [
     # kind, what follows, whether the backend is blamed
     (K.CONNECT, D.RETRY_SAME, True),
     (K.BACKEND_ERROR, D.RETRY_SAME, True),
+    (K.MODEL_FAILED, D.FAIL_OVER, True),
     (K.OVERLOADED, D.RETRY_SAME, True),
     (K.DNS, D.FAIL_OVER, True),
     (K.TLS, D.FAIL_OVER, True),
@@ -73,6 +76,16 @@ def test_a_route_may_move_backends_and_requests_but_not_what_is_ours(kind: Probl
 def test_moved_rows(where: Disposition) -> None:
     assert disposition_of(Problem(K.TIMEOUT, ""), {K.TIMEOUT: where}) is where
     assert disposition_of(Problem(K.TIMEOUT, ""), {K.TLS: where}) is D.FAIL_OVER
+
+
+@pytest.mark.parametrize("kind", ProblemKind)
+def test_what_a_failure_counts_against(kind: ProblemKind) -> None:
+    of_model = {K.TIMEOUT, K.MODEL_FAILED}
+    assert scope_of(Problem(kind, "")) is (Scope.MODEL if kind in of_model else Scope.BACKEND)
+
+
+def test_where_nobody_took_the_call_it_is_not_the_model() -> None:
+    assert scope_of(Problem(K.TIMEOUT, "", unreached=True)) is Scope.BACKEND
 
 
 def test_label() -> None:

@@ -1,18 +1,20 @@
 """History in, step out: each rule of the outcome table and of the fallback chain."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
 
 from sidecar.neutral.problem import ProblemKind
+from sidecar.policy.availability import READY, Availability, Standing
 from sidecar.policy.backoff import RetrySettings
 from sidecar.policy.outcome import OUTCOMES, Disposition, Outcome
 from sidecar.policy.retry import GiveUp, Moment, Step, Try, Wait, next_step, rest_after
 from sidecar.policy.routing import Candidate, Plan
 from tests.sidecar.policy.plans import TIMEOUTS, F, G, P, failure, plan_of, success
 
-K, D = ProblemKind, Disposition
+K, D, A = ProblemKind, Disposition, Availability
 FLAT = RetrySettings(attempts=2, max_wait=3.0, base=0.2, cap=5.0)
 RETRIED = (K.CONNECT, K.BACKEND_ERROR, K.OVERLOADED)
 STOPPED = [kind for kind, rule in OUTCOMES.items() if rule.disposition in (D.FINAL, D.IGNORED)]
@@ -23,7 +25,7 @@ def step(  # noqa: PLR0913  # each stands for one thing that a row may set
     history: Sequence[Outcome],
     plan: Plan | None = None,
     *,
-    rests: dict[str, float] | None = None,
+    standings: Mapping[int, Standing] | None = None,
     may_retry: Callable[[], bool] = lambda: True,
     time_left: float = float("inf"),
     waited: float = 0.0,
@@ -33,9 +35,13 @@ def step(  # noqa: PLR0913  # each stands for one thing that a row may set
         plan or plan_of(retry=FLAT),
         history,
         Moment(time_left, waited, draw),
-        rest_of=lambda name: (rests or {}).get(name, 0.0),
+        standing_of=lambda place: (standings or {}).get(place, READY),
         may_retry=may_retry,
     )
+
+
+def resting(rests: Mapping[int, float]) -> dict[int, Standing]:
+    return {place: Standing(A.RESTING, rest) for place, rest in rests.items()}
 
 
 def never() -> bool:
@@ -163,35 +169,121 @@ def test_how_long_a_backend_rests(outcome: Outcome, seconds: float) -> None:
 @pytest.mark.parametrize(
     ("rests", "time_left", "expected"),
     [
-        pytest.param(
-            {"primary": 5}, 100, Try(F), id="one that is ready goes before one that rests"
-        ),
-        pytest.param({"primary": 2, "fallback": 1}, 100, Wait(1), id="the soonest is waited for"),
-        pytest.param({"primary": 1, "fallback": 1}, 100, Wait(1), id="the order of the file"),
-        pytest.param({"primary": 5, "fallback": 4}, 100, GiveUp(), id="none within max_wait"),
-        pytest.param({"primary": 2, "fallback": 2}, 1, GiveUp(), id="none within the deadline"),
+        pytest.param({P: 5}, 100, Try(F), id="one that is ready goes before one that rests"),
+        pytest.param({P: 2, F: 1}, 100, Wait(1), id="the soonest is waited for"),
+        pytest.param({P: 1, F: 1}, 100, Wait(1), id="the order of the file"),
+        pytest.param({P: 5, F: 4}, 100, GiveUp(), id="none within max_wait"),
+        pytest.param({P: 2, F: 2}, 1, GiveUp(), id="none within the deadline"),
     ],
 )
-def test_resting_backends(rests: dict[str, float], time_left: float, expected: Step) -> None:
-    assert step([], rests=rests, time_left=time_left) == expected
+def test_resting_backends(rests: dict[int, float], time_left: float, expected: Step) -> None:
+    assert step([], standings=resting(rests), time_left=time_left) == expected
 
 
 def test_a_fallback_that_rests_is_passed_over() -> None:
     history = [failure(P, K.TIMEOUT)]
-    assert step(history, plan_of(3, FLAT), rests={"fallback": 2}) == Try(G)
-    assert step(history, plan_of(2, FLAT), rests={"fallback": 2}) == Wait(2)
-    assert step(history, plan_of(2, FLAT), rests={"fallback": 20}) == GiveUp()
+    assert step(history, plan_of(3, FLAT), standings=resting({F: 2})) == Try(G)
+    assert step(history, plan_of(2, FLAT), standings=resting({F: 2})) == Wait(2)
+    assert step(history, plan_of(2, FLAT), standings=resting({F: 20})) == GiveUp()
 
 
 def test_a_candidate_that_was_passed_over_may_still_get_its_turn() -> None:
     history = [failure(F, K.TIMEOUT)]
-    assert step(history, rests={"primary": 1}) == Wait(1)
+    assert step(history, standings=resting({P: 1})) == Wait(1)
 
 
 def test_waits_for_rests_add_up_to_max_wait() -> None:
-    rests = {"primary": 1.0, "fallback": 1.0}
-    assert step([], rests=rests, waited=2.0) == Wait(1.0)
-    assert step([], rests=rests, waited=2.1) == GiveUp()
+    rests = resting({P: 1.0, F: 1.0})
+    assert step([], standings=rests, waited=2.0) == Wait(1.0)
+    assert step([], standings=rests, waited=2.1) == GiveUp()
+
+
+# --- backends that may not be asked -------------------------------------------------------------
+
+EJECTED, CROWDED = Standing(A.EJECTED, 20.0), Standing(A.READY, is_crowded=True)
+FULL, DRAINED = Standing(A.FULL, math.inf), Standing(A.DRAINING, math.inf)
+UNHEALTHY, RESTS = Standing(A.UNHEALTHY, 5.0), Standing(A.RESTING, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("standings", "expected"),
+    [
+        pytest.param([EJECTED], Try(F), id="an ejected one is passed over"),
+        pytest.param([UNHEALTHY, DRAINED], Try(G), id="so is an unhealthy and a drained one"),
+        pytest.param([FULL], Try(F), id="so is a full one"),
+        pytest.param([CROWDED], Try(F), id="a crowded one gives way to who is ready"),
+        pytest.param([EJECTED, CROWDED], Try(G), id="whoever that is"),
+        pytest.param([CROWDED, EJECTED, FULL], Try(P), id="a crowded one is asked for want"),
+        pytest.param([CROWDED, CROWDED, RESTS], Try(P), id="the order of the file among those"),
+        pytest.param([EJECTED, RESTS, FULL], Wait(1.0), id="only a rest is waited for"),
+        pytest.param([Standing(A.EJECTED, 0.1)] * 3, GiveUp(), id="an ejection never is"),
+        pytest.param([UNHEALTHY, DRAINED, FULL], GiveUp(), id="nor anything else"),
+    ],
+)
+def test_who_may_be_asked(standings: list[Standing], expected: Step) -> None:
+    assert step([], plan_of(3, FLAT), standings=dict(enumerate(standings))) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "standing", "expected"),
+    [
+        (K.OVERLOADED, READY, Try(P, 0.1)),
+        (K.OVERLOADED, CROWDED, Try(P, 0.1)),
+        (K.OVERLOADED, EJECTED, Try(F)),
+        (K.CONNECT, EJECTED, Try(F)),
+        (K.CONNECT, UNHEALTHY, Try(F)),
+        (K.CONNECT, DRAINED, Try(F)),
+        (K.CONNECT, Standing(A.RESTING, 60.0), Try(F)),
+        (K.UNSUPPORTED, EJECTED, Try(F)),
+        (K.UNSUPPORTED, CROWDED, Try(P)),
+        (K.UNMET, EJECTED, Try(F)),
+    ],
+)
+def test_a_backend_that_was_ejected_meanwhile_is_not_asked_again(
+    kind: ProblemKind, standing: Standing, expected: Step
+) -> None:
+    assert step([failure(P, kind)], standings={P: standing}) == expected
+
+
+def test_a_retry_waits_out_the_rest_that_the_backend_asked_for() -> None:
+    limited = [failure(P, K.RATE_LIMITED, 2.0)]
+    assert step(limited, standings=resting({P: 2.0})) == Try(P, 2.0)
+    assert step(limited, standings=resting({P: 2.5})) == Try(F)
+
+
+def test_a_retry_that_is_not_made_takes_nothing_from_the_budget() -> None:
+    asked: list[None] = []
+
+    def may_retry() -> bool:
+        asked.append(None)
+        return True
+
+    step([failure(P, K.CONNECT)], standings={P: EJECTED}, may_retry=may_retry)
+    assert not asked
+
+
+@pytest.mark.parametrize(
+    ("standings", "history", "expected"),
+    [
+        pytest.param([EJECTED, Standing(A.EJECTED, 9.0)], [], Try(F), id="whose rest ends first"),
+        pytest.param([EJECTED, UNHEALTHY], [], Try(F), id="or who is probed first"),
+        pytest.param([EJECTED, FULL], [], Try(P), id="never a full one"),
+        pytest.param([DRAINED, FULL], [], GiveUp(), id="nor a drained one"),
+        pytest.param([EJECTED, RESTS], [], Wait(1.0), id="a short rest is waited for first"),
+        pytest.param([EJECTED, Standing(A.RESTING, 60.0)], [], Try(P), id="a long one is not"),
+        pytest.param([EJECTED, EJECTED], [failure(P, K.OVERLOADED)], GiveUp(), id="once"),
+        pytest.param([READY, EJECTED], [failure(P, K.TIMEOUT)], GiveUp(), id="not as a fallback"),
+    ],
+)
+def test_a_route_may_try_what_is_ejected(
+    standings: list[Standing], history: list[Outcome], expected: Step
+) -> None:
+    plan = plan_of(2, FLAT)
+    tries = replace(plan, route=replace(plan.route, tries_ejected=True))
+    told = dict(enumerate(standings))
+    assert step(history, tries, standings=told) == expected
+    if expected != Wait(1.0):
+        assert step(history, plan, standings=told) == GiveUp(), "unless it says so"
 
 
 # --- context lengths ------------------------------------------------------------------------------

@@ -1,22 +1,24 @@
 """The one problem that stands for all attempts."""
 
+import math
 from collections.abc import Sequence
 
 import pytest
 
 from sidecar.neutral.problem import Problem, ProblemKind
+from sidecar.policy.availability import Availability, Standing
 from sidecar.policy.outcome import Outcome
 from sidecar.policy.verdict import conclude
 from tests.sidecar.policy.plans import F, P, failure, plan_of, told
 
-K = ProblemKind
+K, A = ProblemKind, Availability
 RAW = b'{"error":{}}'
 
 
 def verdict(
-    history: Sequence[Outcome], size: int = 2, rests: dict[str, float] | None = None
+    history: Sequence[Outcome], size: int = 2, standings: dict[int, Standing] | None = None
 ) -> Problem:
-    return conclude(plan_of(size), history, rests or {})
+    return conclude(plan_of(size), history, standings or {})
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ def test_a_lone_backend_is_told_by_name_and_in_its_own_words() -> None:
 
 def test_every_target_is_named_with_what_was_wrong() -> None:
     history = [failure(P, K.CONNECT), failure(P, K.CONNECT), failure(F, K.TIMEOUT)]
-    problem = verdict(history, size=3, rests={"third": 12.4})
+    problem = verdict(history, size=3, standings={2: Standing(A.RESTING, 12.4)})
     assert problem.message == (
         "No backend of this route could answer. primary: failed by connect (2 tries); "
         "fallback: failed by timeout; third: rests for 12 s more."
@@ -90,16 +92,43 @@ def test_a_rate_limit_is_passed_on_with_its_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rests", "retry_after"),
-    [({"primary": 40.0, "fallback": 12.0}, 12.0), ({"primary": 0.2}, 1.0), ({}, 1.0)],
+    ("standings", "retry_after"),
+    [
+        ({P: Standing(A.RESTING, 40.0), F: Standing(A.RESTING, 12.0)}, 12.0),
+        ({P: Standing(A.EJECTED, 40.0), F: Standing(A.RESTING, 50.0)}, 40.0),
+        ({P: Standing(A.EJECTED, 40.0), F: Standing(A.DRAINING, math.inf)}, 40.0),
+        ({P: Standing(A.RESTING, 0.2)}, 1.0),
+        ({P: Standing(A.DRAINING, math.inf)}, 1.0),
+        ({}, 1.0),
+    ],
 )
-def test_when_all_rest_the_client_hears_for_how_long(
-    rests: dict[str, float], retry_after: float
+def test_when_nobody_may_be_asked_the_client_hears_for_how_long(
+    standings: dict[int, Standing], retry_after: float
 ) -> None:
-    problem = verdict([], rests=rests)
+    problem = verdict([], standings=standings)
     assert (problem.kind, problem.code) == (K.UNAVAILABLE, "no_backend_available")
     assert problem.retry_after == retry_after
     assert "primary: " in problem.message and "fallback: " in problem.message
+
+
+@pytest.mark.parametrize(
+    ("standing", "words"),
+    [
+        (Standing(A.READY), "primary: not tried."),
+        (
+            Standing(A.EJECTED, 20.2, why="after 5 failures in a row, the last: refused"),
+            "primary: ejected after 5 failures in a row, the last: refused (tried again in 21 s).",
+        ),
+        (Standing(A.UNHEALTHY, 3.0, why="no route"), "unhealthy: no route (tried again in 3 s)."),
+        (Standing(A.UNHEALTHY, math.inf), "primary: unhealthy."),
+        (Standing(A.FULL, math.inf), "primary: has as many requests as it may."),
+        (Standing(A.RESTING, 12.4, why="slow down"), "primary: rests for 12 s more."),
+        (Standing(A.DRAINING, math.inf), "primary: drained by an operator, takes nothing new."),
+        (Standing(A.DISABLED, math.inf), "primary: switched off."),
+    ],
+)
+def test_what_is_wrong_with_a_target_that_was_not_asked(standing: Standing, words: str) -> None:
+    assert words in verdict([], 1, {P: standing}).message
 
 
 def test_a_route_whose_backends_are_all_disabled() -> None:

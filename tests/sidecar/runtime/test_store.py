@@ -2,9 +2,11 @@
 
 import pytest
 
+from sidecar.config.snapshot import Backend
 from sidecar.neutral.problem import ProblemKind
+from sidecar.policy.availability import Availability
 from sidecar.policy.outcome import Outcome
-from sidecar.runtime.store import PROBATION_LOOK, Availability, BackendKey, RuntimeStore
+from sidecar.runtime.store import PROBATION_LOOK, BackendKey, RuntimeStore
 from sidecar.wire.contract import ModelEntry
 from tests.sidecar.examples import backend, bearer, failed, route, snapshot, succeeded
 
@@ -16,6 +18,10 @@ def store_with(*backends: object) -> RuntimeStore:
     store = RuntimeStore()
     store.reconcile(snapshot(backends or (HOME,)))  # type: ignore[arg-type]
     return store
+
+
+def rest_of(store: RuntimeStore, now: float, of: Backend = HOME) -> float:
+    return store.standing(of, "m", now).wait
 
 
 def settle(store: RuntimeStore, outcome: Outcome, now: float = 0.0) -> None:
@@ -91,7 +97,7 @@ def test_three_failures_in_a_row_speak_against_it_and_a_success_for_it() -> None
 def test_who_asks_for_time_rests(kind: ProblemKind, retry_after: float | None, rest: float) -> None:
     store = store_with()
     settle(store, failed("home", kind, retry_after=retry_after), now=100)
-    assert store.rest_of(HOME, 100) == rest
+    assert rest_of(store, 100) == rest
     expected = Availability.RESTING if rest else Availability.READY
     assert store.availability(HOME, 100) is expected
     assert store.availability(HOME, 100 + rest) is Availability.READY
@@ -101,7 +107,7 @@ def test_the_longer_rest_holds() -> None:
     store = store_with()
     settle(store, failed("home", K.RATE_LIMITED, retry_after=30), now=0)
     settle(store, failed("home", K.RATE_LIMITED), now=1)
-    assert store.rest_of(HOME, 1) == 29
+    assert rest_of(store, 1) == 29
 
 
 def test_only_a_success_that_began_after_the_rest_ends_it() -> None:
@@ -109,28 +115,28 @@ def test_only_a_success_that_began_after_the_rest_ends_it() -> None:
     older = store.begin(HOME, 0)
     settle(store, failed("home", K.RATE_LIMITED, retry_after=30), now=1)
     older.settle(succeeded("home"), 2, 2)
-    assert store.rest_of(HOME, 2) == 29
+    assert rest_of(store, 2) == 29
     settle(store, succeeded("home"), now=3)
-    assert store.rest_of(HOME, 3) == 0
+    assert rest_of(store, 3) == 0
 
 
 def test_after_a_rest_one_trial_goes_first() -> None:
     store = store_with()
     settle(store, failed("home", K.RATE_LIMITED), now=0)
-    assert store.rest_of(HOME, 5) == 0, "the rest is over"
+    assert rest_of(store, 5) == 0, "the rest is over"
     trial = store.begin(HOME, 5)
-    assert store.rest_of(HOME, 5) == PROBATION_LOOK, "the others look again soon"
+    assert rest_of(store, 5) == PROBATION_LOOK, "the others look again soon"
     trial.was_taken()
-    assert store.rest_of(HOME, 5) == 0, "it was taken: all may come, however long it lasts"
+    assert rest_of(store, 5) == 0, "it was taken: all may come, however long it lasts"
 
 
 def test_a_trial_that_is_refused_begins_a_new_rest() -> None:
     store = store_with()
     settle(store, failed("home", K.RATE_LIMITED), now=0)
     settle(store, failed("home", K.RATE_LIMITED), now=6)
-    assert store.rest_of(HOME, 6) == 5
+    assert rest_of(store, 6) == 5
     settle(store, failed("home", K.CLIENT_GONE), now=12)
-    assert store.rest_of(HOME, 12) == 0, "a trial that its client left lets the next one try"
+    assert rest_of(store, 12) == 0, "a trial that its client left lets the next one try"
 
 
 def test_latency_is_of_the_latest_successes() -> None:
@@ -201,7 +207,7 @@ class TestReconcile:
         changed = backend("home", model="another", timeouts=None)
         assert store.reconcile(snapshot([changed, backend("new")], [route("r", "home")])) == ()
         assert store.state(changed) is before
-        assert store.rest_of(changed, 1) == 4
+        assert rest_of(store, 1, changed) == 4
 
     def test_another_target_of_the_same_name_begins_anew(self) -> None:
         store = store_with()
@@ -239,6 +245,6 @@ class TestReconcile:
         store = store_with(old)
         settle(store, failed("home", K.RATE_LIMITED, retry_after=60), now=0)
         store.reconcile(snapshot([old]))
-        assert store.rest_of(old, 0) == 60
+        assert rest_of(store, 0, old) == 60
         store.reconcile(snapshot([new]))
-        assert store.rest_of(new, 0) == 0
+        assert rest_of(store, 0, new) == 0

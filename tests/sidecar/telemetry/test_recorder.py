@@ -9,6 +9,8 @@ import pytest
 from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.neutral.request import Loss, Severity
 from sidecar.neutral.usage import Usage
+from sidecar.policy.availability import Availability, Standing
+from sidecar.policy.breaker import Change
 from sidecar.policy.outcome import OUTCOMES
 from sidecar.telemetry import metrics as catalogue
 from sidecar.telemetry.metrics import Metrics
@@ -81,7 +83,6 @@ def test_a_200_that_ended_in_an_error_is_never_ok(
         ([failed("p", K.CONTEXT_LENGTH), succeeded("f", 1)], 0, {"context_length": 1}),
         ([failed("p", K.UNKNOWN_MODEL), succeeded("f", 1)], 0, {"unknown_model": 1}),
         ([failed("p", K.BACKEND_AUTH), succeeded("f", 1)], 0, {"auth": 1}),
-        ([succeeded("f", 1)], 0, {"resting": 1}),
         ([succeeded("p")], 0, {}),
     ],
 )
@@ -94,6 +95,38 @@ def test_retries_and_fallbacks_follow_from_the_attempts(
         assert records.value("fallbacks_total", route="chat", reason=reason) == fallbacks.get(
             reason, 0
         )
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        (Availability.EJECTED, "circuit_open"),
+        (Availability.READY, "circuit_open"),
+        (Availability.UNHEALTHY, "unhealthy"),
+        (Availability.FULL, "full"),
+        (Availability.RESTING, "resting"),
+        (Availability.DRAINING, "draining"),
+    ],
+)
+def test_a_first_target_that_was_passed_over_is_counted_by_reason(
+    records: Records, state: Availability, reason: str
+) -> None:
+    told = note(attempts=[succeeded("f", 1)], passed_over=Standing(state))
+    records.recorder.request_ended(told)
+    assert records.value("fallbacks_total", route="chat", reason=reason) == 1
+
+
+def test_ejections_and_returns_are_logged(
+    records: Records, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    out = Change("p", None, is_back=False, why="after 5 failures in a row", rest=29.6)
+    records.recorder.breakers_changed([out, Change("p", "m", is_back=True)])
+    told = [(line.levelname, line.getMessage()) for line in caplog.records]
+    assert told == [
+        ("WARNING", "backend 'p' is ejected for 30 s after 5 failures in a row"),
+        ("INFO", "backend 'p', model 'm', is back"),
+    ]
 
 
 @pytest.mark.parametrize(

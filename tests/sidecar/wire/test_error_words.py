@@ -58,6 +58,30 @@ GROQ_BOUND = (
         (500, "context_length_exceeded", "context length", ProblemKind.BACKEND_ERROR),
         (500, "", "", ProblemKind.BACKEND_ERROR),
         (418, "", "I am a teapot", ProblemKind.BAD_REQUEST),
+        (
+            500,
+            "",
+            "llama runner process has terminated: exit status 2",
+            ProblemKind.MODEL_FAILED,
+        ),
+        (500, "", "llama runner process no longer running: 2", ProblemKind.MODEL_FAILED),
+        (
+            500,
+            "",
+            "timed out waiting for llama runner to start: context canceled",
+            ProblemKind.MODEL_FAILED,
+        ),
+        (
+            500,
+            "api_error",
+            "model requires more system memory (5.5 GiB) than is available (3.1 GiB)",
+            ProblemKind.MODEL_FAILED,
+        ),
+        (500, "", "unable to load model: /models/blobs/sha256-1", ProblemKind.MODEL_FAILED),
+        (400, "", 'Failed to load model "x". Error: no room', ProblemKind.MODEL_FAILED),
+        (503, "", "failed to load model", ProblemKind.MODEL_FAILED),
+        (503, "", "Loading model", ProblemKind.OVERLOADED),
+        (404, "", "failed to load model", ProblemKind.UNKNOWN_MODEL),
     ],
 )
 def test_kind_of(status: int, code: str, words: str, kind: ProblemKind) -> None:

@@ -231,7 +231,7 @@ VENDORS = [
         openai("server busy, please try again. maximum pending requests exceeded", "api_error"),
         K.OVERLOADED,
     ),
-    row("Ollama", 500, openai("llama runner process has terminated", "api_error"), K.BACKEND_ERROR),
+    row("Ollama", 500, openai("llama runner process has terminated", "api_error"), K.MODEL_FAILED),
     row("Mistral", 401, b'{"detail":"Unauthorized"}', K.BACKEND_AUTH),
     row("Mistral", 400, flat("Invalid model: x", "invalid_model", "1500"), K.UNKNOWN_MODEL),
     row(
