@@ -16,6 +16,7 @@ from sidecar.control.inquiry import Clients
 from sidecar.control.prober import Prober
 from sidecar.dialects import by_name
 from sidecar.neutral.problem import ProblemKind
+from sidecar.policy.availability import Availability
 from sidecar.policy.health import FALL, HURRIED, RISE, SPREAD, Finding, ProbeSettings, ProbeVerdict
 from sidecar.runtime.current import Current
 from sidecar.runtime.store import RuntimeStore
@@ -29,7 +30,7 @@ from tests.fakes.certificates import Authority
 from tests.sidecar.examples import backend, bearer, failed, route, snapshot, succeeded
 from tests.toy.dialect import DIALECT as TOY
 
-QUICK = ProbeSettings(every=60, timeout=0.3)
+QUICK = ProbeSettings(every=60, timeout=20)
 
 
 class Program:
@@ -104,7 +105,7 @@ def listening_nowhere(name: str = "dead") -> Backend:
 async def test_what_a_probe_finds(aside: Behaviour | None, finding: Finding, words: str) -> None:
     async with Fake() as server:
         server.aside = aside
-        home = of(server)
+        home = of(server, probe=ProbeSettings(60, timeout=0.3 if aside is b.silent else 20))
         program = Program(home)
         await program.probe()
         found = program.verdict(home)
@@ -238,6 +239,38 @@ async def test_the_pace_while_all_is_well_and_while_it_is_not() -> None:
             await program.look()
             assert server.connections == asked
             program.now += HURRIED
+
+
+async def test_an_ejected_backend_is_probed_every_few_seconds() -> None:
+    async with Fake() as server:
+        home = of(server)
+        program = Program(home)
+        await program.probe()
+        program.now += HURRIED
+        await program.look()
+        assert server.connections == 1
+        program.store.eject(home, program.now)
+        for asked in (2, 3, 4):
+            await program.look()
+            assert server.connections == asked
+            program.now += HURRIED
+
+
+async def test_a_rest_that_a_probe_has_ended_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "sidecar.control.prober")
+    async with Fake() as server:
+        home = of(server)
+        program = Program(home)
+        await program.probe()
+        program.store.eject(home, program.now)
+        for aside in (b.status(503), None):
+            server.aside = aside
+            program.now += HURRIED
+            await program.look()
+        assert program.store.availability(home, program.now) is Availability.READY
+    assert [record.getMessage() for record in caplog.records] == [
+        "a probe of backend home went well: its rest is over"
+    ]
 
 
 async def test_each_probe_makes_a_connection_of_its_own() -> None:
