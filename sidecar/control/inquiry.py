@@ -27,7 +27,8 @@ class NotLocal(Exception):
     """A backend's traffic stays local, and its address is public: not even a key may go there."""
 
 
-FAILURES = (TooLarge, NotLocal, httpx.HTTPError, httpx.InvalidURL, OSError)  # OSError: timeouts too
+# OSError: timeouts too; UnicodeError: names that cannot be looked up
+FAILURES = (TooLarge, NotLocal, httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError)
 
 
 @dataclass(frozen=True, slots=True)

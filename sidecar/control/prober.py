@@ -90,16 +90,15 @@ class Prober:
         soonest = now + TICK
         for key, backend in wanted.items():
             self._tell(key, backend)
-            if key in self._under_way:
-                continue
-            if now < (when := self._when(key, backend, now)):
+            when = self._when(key, backend, now)
+            if when <= now and key not in self._under_way:
+                self._asked[key] = now, self._draw()
+                self._under_way[key] = group.create_task(
+                    self._turn(backend, snapshot, clients), name=f"probe of {key.name}"
+                )
+                when = self._when(key, backend, now)
+            if when > now:
                 soonest = min(soonest, when)
-                continue
-            self._asked[key] = now, self._draw()
-            task = group.create_task(
-                self._turn(backend, snapshot, clients), name=f"probe of {key.name}"
-            )
-            self._under_way[key] = task
         return max(SHORTEST, soonest - now)
 
     def give_up(self) -> None:
@@ -231,7 +230,7 @@ def _failed(error: Exception, limit: float) -> ProbeVerdict:
                 return ProbeVerdict(Finding.NOT_ASKED, "was not asked: " + str(cause))
             case TooLarge():
                 return ProbeVerdict(Finding.SHAPE, f"answered, but {cause}")
-            case socket.gaierror():
+            case socket.gaierror() | UnicodeError():
                 return ProbeVerdict(Finding.DNS, "has a name that cannot be resolved")
             case ssl.SSLCertVerificationError():
                 told = f"has a certificate that was refused: {cause.verify_message}"

@@ -122,8 +122,9 @@ async def test_where_nobody_listens() -> None:
     assert program.verdict(dead) == ProbeVerdict(Finding.REFUSED, "refused the connection")
 
 
-async def test_a_name_that_nobody_knows() -> None:
-    lost = backend("lost", base_url="http://nobody.invalid/v1")
+@pytest.mark.parametrize("name", ["nobody.invalid", f"{'n' * 70}.invalid"])
+async def test_a_name_that_nobody_knows(name: str) -> None:
+    lost = backend("lost", base_url=f"http://{name}/v1")
     program = Program(lost)
     await program.probe()
     assert program.verdict(lost).finding is Finding.DNS
