@@ -175,14 +175,20 @@ class Health:
 
 
 def ends_rest(
-    verdict: ProbeVerdict, failed_in: Era | None, era: Era, *, was_asked_for: bool
+    verdict: ProbeVerdict,
+    before: ProbeVerdict | None,
+    *,
+    has_failed_since: bool,
+    was_asked_for: bool,
 ) -> bool:
-    """Whether a probe ends the ejection that began with `era`.
+    """Whether a probe ends an ejection.
 
-    Only where it is news: an operator asked for it, or a probe had failed since. Else a backend
-    that lists its models while its completions fail would be let back every few seconds.
+    Only where it is news: an operator asked for it, the probe `before` had failed, or one has since
+    the ejection. Else a backend that lists its models while its completions fail would be let back
+    every few seconds.
     """
-    return verdict.is_alive and (was_asked_for or failed_in == era)
+    is_news = has_failed_since or (before is not None and before.is_failure)
+    return verdict.is_alive and (was_asked_for or is_news)
 
 
 def due(

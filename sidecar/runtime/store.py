@@ -289,9 +289,10 @@ class RuntimeStore:
     ) -> bool:
         """A probe has come back; whether it ended the rest of an ejected backend."""
         state = self.state(backend)
-        health, era = state.health, state.era
+        health, era, before = state.health, state.era, state.health.verdict
         health.probed(verdict, backend.probe, now, era=era, is_final=was_asked_for)
-        if not ends_rest(verdict, health.failed_in, era, was_asked_for=was_asked_for):
+        has_failed = health.failed_in == era
+        if not ends_rest(verdict, before, has_failed_since=has_failed, was_asked_for=was_asked_for):
             return False
         return self.end_rest(backend, now, was_asked_for=was_asked_for)
 

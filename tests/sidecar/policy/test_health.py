@@ -214,28 +214,28 @@ def test_when_it_can_be_healthy_again(
 
 
 @pytest.mark.parametrize(
-    ("finding", "failed_in", "era", "asked", "ends"),
+    ("finding", "before", "failed_since", "asked", "ends"),
     [
-        (Finding.WELL, (3, 0), (3, 0), False, True),
-        (Finding.AUTH, (3, 0), (3, 0), False, True),  # somebody is there again
-        (Finding.WELL, None, (3, 0), False, False),  # it has listed its models all the time
-        (Finding.WELL, (2, 0), (3, 0), False, False),  # it failed before this ejection
-        (Finding.WELL, (3, 0), (3, 1), False, False),  # before that of its model
-        (Finding.WELL, None, (3, 0), True, True),
-        (Finding.WELL, (2, 0), (3, 0), True, True),
-        (Finding.REFUSED, (3, 0), (3, 0), False, False),
-        (Finding.REFUSED, (3, 0), (3, 0), True, False),
-        (Finding.NOT_ASKED, (3, 0), (3, 0), True, False),
+        (Finding.WELL, None, False, False, False),
+        (Finding.WELL, WELL, False, False, False),  # it has listed its models all the time
+        (Finding.WELL, DEAD, False, False, True),
+        (Finding.WELL, WELL, True, False, True),
+        (Finding.WELL, DEAD, True, False, True),
+        (Finding.AUTH, DEAD, True, False, True),  # somebody is there again
+        (Finding.WELL, verdict(Finding.AUTH), False, False, False),
+        (Finding.WELL, verdict(Finding.NOT_ASKED), False, False, False),
+        (Finding.WELL, None, False, True, True),
+        (Finding.WELL, WELL, False, True, True),
+        (Finding.REFUSED, DEAD, True, False, False),
+        (Finding.REFUSED, DEAD, True, True, False),
+        (Finding.NOT_ASKED, DEAD, True, True, False),
     ],
 )
 def test_which_probe_ends_a_rest(
-    finding: Finding,
-    failed_in: tuple[int, ...] | None,
-    era: tuple[int, ...],
-    asked: bool,
-    ends: bool,
+    finding: Finding, before: ProbeVerdict | None, failed_since: bool, asked: bool, ends: bool
 ) -> None:
-    assert ends_rest(verdict(finding), failed_in, era, was_asked_for=asked) is ends
+    told = ends_rest(verdict(finding), before, has_failed_since=failed_since, was_asked_for=asked)
+    assert told is ends
 
 
 def test_the_era_of_a_failure_is_remembered_beyond_a_success() -> None:

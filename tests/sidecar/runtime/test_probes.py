@@ -39,7 +39,9 @@ def play(script: str) -> tuple[RuntimeStore, float]:
     [
         ("FFFFF", EJECTED),
         ("FFFFF+++", EJECTED),  # it was well for probes all the time
-        ("-FFFFF+", EJECTED),  # they had failed before, not since
+        ("-FFFFF+", READY),  # they failed when it was ejected, and do no more
+        ("-+FFFFF+", EJECTED),
+        ("FFFFF-+F++", EJECTED),
         ("FFFFF-", EJECTED),
         ("FFFFF-+", READY),
         ("FFFFF!", READY),
