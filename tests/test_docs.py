@@ -276,7 +276,7 @@ def test_the_words_of_labels(label: str, words: list[str]) -> None:
 
 
 EXAMPLE: Mapping[str, Any] = {
-    "backends": {"x": {"auth": {"forward": {}}}},
+    "backends": {"x": {"auth": {"forward": {}}, "breaker": {"slow": {}}}},
     "routes": {"x": {"targets": [{"backend": "x"}]}},
 }
 

@@ -6,7 +6,7 @@ against the one whose it is, a success for both.
 
 from collections.abc import Iterator
 
-from sidecar.neutral.problem import ProblemKind
+from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.policy.breaker import (
     Breaker,
     BreakerSettings,
@@ -114,7 +114,14 @@ def _evidence(outcome: Outcome, slow: SlowSettings | None) -> Evidence:
     waited = None
     if problem.kind is ProblemKind.TIMEOUT and outcome.ttft is None and not problem.unreached:
         waited = outcome.duration
-    return Evidence(True, _is_slow(waited, outcome, slow), problem.in_our_words)
+    return Evidence(True, _is_slow(waited, outcome, slow), _words(problem))
+
+
+def _words(problem: Problem) -> str:
+    """What went wrong, without a word of the backend's."""
+    if problem.quotes and problem.status is not None:
+        return f"answered {problem.status}"
+    return problem.code or problem.kind.value if problem.quotes else problem.message
 
 
 def _is_slow(waited: float | None, outcome: Outcome, slow: SlowSettings | None) -> bool | None:

@@ -196,12 +196,12 @@ class Recorder:
 
 def _log_change(change: Change) -> None:
     who = f"backend {change.backend!r}" + (f", model {change.model!r}," if change.model else "")
-    told = fields(backend=change.backend, model=change.model)
+    told = {"backend": change.backend, "model": change.model}
     if change.is_back:
-        _log.info("%s is back", who, extra=told)
+        _log.info("%s is back", who, extra=fields(**told))
     else:
-        told |= fields(why=change.why, rest_s=round(change.rest, 1))
-        _log.warning("%s is ejected for %.0f s %s", who, change.rest, change.why, extra=told)
+        extra = fields(**told, why=change.why, rest_s=round(change.rest, 1))
+        _log.warning("%s is ejected for %.0f s %s", who, change.rest, change.why, extra=extra)
 
 
 def _fallback_reason(failed: Outcome) -> str:

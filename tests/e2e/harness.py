@@ -91,6 +91,8 @@ def chain(*fakes: Backend, backends: Mapping[str, Config] | None = None, **route
     }
 
 
+# for tests whose many failures are to be seen one by one
+NEVER_EJECTED: Config = {"breaker": {"failures": 1_000_000, "rate": {"calls": 1_000_000}}}
 QUICK_RETRY: Config = {"attempts": 2, "backoff": {"base": "10ms", "cap": "50ms"}}
 
 

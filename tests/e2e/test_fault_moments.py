@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.client import HANG, Got, chat
-from tests.e2e.harness import Config, Sidecar, chain, until
+from tests.e2e.harness import NEVER_EJECTED, Config, Sidecar, chain, until
 from tests.fakes import behaviours as b
 from tests.fakes.answers import text_of
 from tests.fakes.backend import Backend, closed_port
@@ -78,7 +78,8 @@ async def test_row_3_without_budget_the_fallback_is_asked_at_once(tmp_path: Path
 async def test_row_4_retries_add_about_a_fifth(tmp_path: Path) -> None:
     p, f = Backend("p", rest=b.status(503)), Backend("f")
     budget: Config = {"retry_budget": {"share": 0.2, "floor": "1/s"}}
-    async with stage(tmp_path, p, f, top=budget) as sidecar:
+    never = {"p": NEVER_EJECTED}
+    async with stage(tmp_path, p, f, top=budget, backends=never) as sidecar:
         start = time.monotonic()
         for _ in range(60):
             assert (await sidecar.ask(chat())).text == text_of("f")

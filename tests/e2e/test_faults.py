@@ -2,7 +2,7 @@
 
 A cell is judged by what the client got and by what the backends saw. All cells share one sidecar:
 each has a route and two backends of its own. Rows that need more than one request, or a moment in
-the middle of one, are in test_fault_moments.py; row 15 belongs to the breaker.
+the middle of one, are in test_fault_moments.py; row 15 is in test_ejection.py.
 """
 
 from __future__ import annotations

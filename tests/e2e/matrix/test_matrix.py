@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pytest
 import pytest_asyncio
 
-from tests.e2e.harness import Config, Sidecar
+from tests.e2e.harness import NEVER_EJECTED, Config, Sidecar
 from tests.e2e.matrix import table
 from tests.e2e.matrix.clients import CLIENTS, VENDORS
 from tests.e2e.matrix.outcomes import (
@@ -55,7 +55,7 @@ def configuration(fakes: Mapping[str, StrictBackend]) -> Config:
     }
     return {
         "backends": {
-            name: {"dialect": name, "base_url": fake.base_url, **auth[name]}
+            name: {"dialect": name, "base_url": fake.base_url, **auth[name], **NEVER_EJECTED}
             for name, fake in fakes.items()
         },
         "routes": {
