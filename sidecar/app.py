@@ -21,6 +21,8 @@ from sidecar.config.snapshot import Doors, Drain, Listener, Snapshot
 from sidecar.control.admin import Admin
 from sidecar.control.background import keep_running, watch_loop
 from sidecar.control.catalogue import Catalogue
+from sidecar.control.operate import Operator
+from sidecar.control.prober import Prober
 from sidecar.control.reload import Addresses, Reloader
 from sidecar.control.socket import ControlSocket, ControlSocketError
 from sidecar.dataplane.echo import EchoUpstream
@@ -66,6 +68,11 @@ class Sidecar:
         self.catalogue = Catalogue(
             self.current, self.store, self.instruments.redact, self.clock.now
         )
+        clock = self.clock
+        self.prober = Prober(
+            self.current, self.store, self.instruments.redact, clock.now, clock.draw
+        )
+        self.operator = Operator(self.current, self.store, self.prober, clock.now)
         self.reloader = Reloader(load, self.current, self.store, self.instruments, self._swapped)
         recorder = self.instruments.recorder
         self.images = ImageFetcher()
@@ -97,6 +104,7 @@ class Sidecar:
         for key in gone:
             await self.upstream.forget(key)
         self.catalogue.wake()
+        self.prober.wake()
 
     async def run(self, doors: Doors, announce: Callable[[Snapshot], None]) -> None:
         """Listen, serve until told to stop, drain. Raises CannotStart."""
@@ -105,6 +113,7 @@ class Sidecar:
         control = ControlSocket(
             Path(place.control_socket),
             self.reloader.reload_now,
+            self.operator,
             self.report,
             self.instruments.redact,
         )
@@ -145,7 +154,7 @@ class Sidecar:
 
     def asking(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """The background tasks that ask backends of their own accord, by name."""
-        return {"catalogue": self.catalogue.run}
+        return {"catalogue": self.catalogue.run, "prober": self.prober.run}
 
     def _header_limit(self) -> int:
         snapshot = self.current.get()

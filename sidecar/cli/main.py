@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, NoReturn, TextIO
+from urllib.parse import quote
 
 from sidecar import __version__
 from sidecar.app import CannotStart, serve
@@ -25,6 +26,7 @@ from sidecar.config.load import Loaded
 from sidecar.config.printing import as_yaml
 from sidecar.config.resolve import socket_folder
 from sidecar.config.snapshot import Snapshot
+from sidecar.control.operate import Action
 from sidecar.policy.routing import nearest
 from sidecar.rehearsal.play import rehearse
 from sidecar.rehearsal.rows import ROWS
@@ -40,6 +42,7 @@ examples:
   llm-sidecar rehearse                     see what its clients get when backends fail
   llm-sidecar print-config > mine.yaml     write down what `run` would use, to go on from there
   llm-sidecar status                       look at the sidecar that is running
+  llm-sidecar backend home drain           let nothing new go to a backend, until `enable`
 
 without --config, the file is $LLM_SIDECAR_CONFIG, else ./sidecar.yaml, else
 /etc/llm-sidecar/config.yaml; with none of them, the environment is searched for keys
@@ -47,6 +50,17 @@ without --config, the file is $LLM_SIDECAR_CONFIG, else ./sidecar.yaml, else
 CUSTOM_BACKEND_1_API_URL, ...) and this machine for an Ollama.
 
 exit codes: 0 well done, 1 failed, 2 wrong usage, 78 the configuration cannot be used
+"""
+
+_ACTIONS = """\
+actions:
+  probe    ask it now, as the health checks do; a success ends an ejection at once
+  reset    forget its failures, and the time that it has asked for
+  eject    take it out now, as if it had failed
+  drain    let nothing new go there, and let run what runs, until `enable`
+  enable   undo drain and eject
+
+exit codes: 0 well done (or so already), 1 failed: unknown or disabled, or its probe failed
 """
 
 
@@ -143,12 +157,27 @@ def _parser() -> argparse.ArgumentParser:
         ("status", _status, "show backends, routes and configuration of a running sidecar"),
         ("reload", _reload, "have a running sidecar read its configuration now"),
     ):
-        talk = commands.add_parser(name, help=text)
-        _add_config(talk)
-        talk.add_argument("--socket", metavar="PATH", help="the sidecar's control socket")
-        talk.add_argument("--json", action="store_true", help="print the answer as JSON")
-        talk.set_defaults(command=command)
+        _add_talk(commands.add_parser(name, help=text), command)
+
+    operated = commands.add_parser(
+        "backend",
+        help="test a backend of a running sidecar, take it out or bring it back",
+        description="Changes the state of one backend in a running sidecar, not its configuration.",
+        epilog=_ACTIONS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    operated.add_argument("name", metavar="NAME", help="the backend's name")
+    operated.add_argument("action", choices=[action.value for action in Action])
+    _add_talk(operated, _backend)
     return parser
+
+
+def _add_talk(parser: argparse.ArgumentParser, command: Callable[..., int]) -> None:
+    """What all commands have that ask a running sidecar."""
+    _add_config(parser)
+    parser.add_argument("--socket", metavar="PATH", help="the sidecar's control socket")
+    parser.add_argument("--json", action="store_true", help="print the answer as JSON")
+    parser.set_defaults(command=command)
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
@@ -278,6 +307,18 @@ def _reload(options: argparse.Namespace) -> int:
         lines.append(f"{answer['result']}: configuration {answer['revision'] or 'none'}")
         print("\n".join(lines))
     return 0 if code == 200 else EX_CONFIG
+
+
+def _backend(options: argparse.Namespace) -> int:
+    target = f"/backends/{quote(options.name, safe='')}/{options.action}"
+    code, answer = _ask(options, "POST", target)
+    if options.json:
+        print(json.dumps(answer, indent=2))
+    elif code != 200:
+        print(answer["error"]["message"], file=sys.stderr)
+    else:
+        print(answer["message"])
+    return 0 if code == 200 and answer["ok"] else 1
 
 
 def _ask(options: argparse.Namespace, method: str, target: str) -> tuple[int, Mapping[str, Any]]:

@@ -3,7 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-_HEADS = ("BACKEND", "DIALECT", "AT", "STATE", "SUCCESS", "MEAN", "P95", "MIN", "MAX", "LAST FAULT")
+_HEADS = (
+    "BACKEND", "DIALECT", "AT", "STATE", "PROBE", "SUCCESS", "MEAN", "P95", "MIN", "MAX",
+    "LAST FAULT",
+)  # fmt: skip
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -45,7 +48,14 @@ def _backend(one: Mapping[str, Any]) -> list[object]:
     times = [_milliseconds(latency.get(key)) for key in ("mean", "p95", "shortest", "longest")]
     success = None if rate is None else f"{rate:.1%}"
     where = [one["name"], one["dialect"], one["host"]]
-    return [*where, _state(one), success, *times, fault.get("message")]
+    return [
+        *where,
+        _state(one),
+        _probe(one["probe"]),
+        success,
+        *times,
+        fault.get("message"),
+    ]
 
 
 def _state(one: Mapping[str, Any]) -> str:
@@ -69,6 +79,14 @@ def _route(one: Mapping[str, Any]) -> list[object]:
         for target in one["targets"]
     )
     return [name, ", ".join(one["models"]), one["available_backends"], " → ".join(chain)]
+
+
+def _probe(probe: Mapping[str, Any] | None) -> str | None:
+    """What the latest probe found, how long its answer took, and how old it is."""
+    if probe is None:
+        return None
+    latency = _milliseconds(probe["latency"])
+    return f"{probe['found']}{f' {latency}' if latency else ''}, {_span(probe['age'])} ago"
 
 
 def _cell(value: object) -> str:

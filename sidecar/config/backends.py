@@ -26,6 +26,7 @@ from sidecar.config.secret import Secret
 from sidecar.config.snapshot import Backend, Credential, Forward, Place, Quirks, UsageInStream
 from sidecar.dialects import DIALECTS, by_name
 from sidecar.policy.breaker import BreakerSettings, RateSettings, SlowSettings
+from sidecar.policy.health import ProbeSettings
 from sidecar.policy.routing import Timeouts
 from sidecar.wire.contract import Dialect
 
@@ -159,6 +160,7 @@ class BackendResolver:
                 idle=limits.idle or self._defaults.idle,
                 whole=limits.whole or self._defaults.whole,
             ),
+            probe=ProbeSettings(section.probe.every, section.probe.timeout),
             quirks=quirks,
             traits=preset.traits,
             ca=ca,

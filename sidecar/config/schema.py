@@ -37,6 +37,7 @@ from sidecar.config.fields import (
 )  # fmt: skip
 from sidecar.config.presets import PRESETS
 from sidecar.dialects import DIALECTS
+from sidecar.policy.health import ProbeSettings
 from sidecar.policy.routing import Way
 
 
@@ -201,6 +202,18 @@ class TimeoutsSection(Section):
     """For an answer that is not streamed."""
 
 
+_PROBE = ProbeSettings()
+
+
+class ProbeSection(Section):
+    """Active health checks: what the dialect offers for free, never a completion."""
+
+    every: Timeout = _PROBE.every
+    """Between two probes while all is well; at most every five seconds while it is not."""
+    timeout: Timeout = _PROBE.timeout
+    """For one probe."""
+
+
 class QuirksSection(Section):
     """How a backend deviates from its dialect; a closed set."""
 
@@ -282,6 +295,8 @@ class BackendSection(Section):
     """The credential; none where the backend needs none."""
     timeouts: TimeoutsSection = TimeoutsSection()
     """Limits of one attempt."""
+    probe: ProbeSection = ProbeSection()
+    """Active health checks."""
     breaker: BreakerSection = BreakerSection()
     """When it is ejected for its failures."""
     quirks: QuirksSection = QuirksSection()

@@ -12,6 +12,7 @@ from typing import Literal
 from sidecar.config.secret import Secret
 from sidecar.policy.breaker import BreakerSettings
 from sidecar.policy.budget import BudgetSettings
+from sidecar.policy.health import ProbeSettings
 from sidecar.policy.routing import RouteTable, Timeouts
 from sidecar.wire.contract import Dialect, RequestLimits, Traits
 
@@ -80,6 +81,7 @@ class Backend:
     batch: int | None  # texts that it embeds at once; None where nobody said
     auth: Credential | Forward | None
     timeouts: Timeouts
+    probe: ProbeSettings
     quirks: Quirks
     traits: Traits
     ca: str | None  # PEM text of further authorities

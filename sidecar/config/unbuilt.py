@@ -16,7 +16,6 @@ UNBUILT: tuple[tuple[str, tuple[object, ...], str], ...] = (
     ("listeners.admin.keys", (), "checking keys of clients is"),
     ("backends.*.in_flight", (), "limiting the requests in flight of a backend is"),
     ("backends.*.queue", (), "queueing for a backend is"),
-    ("backends.*.probe", (), "active health checks are"),
     ("routes.*.public", (True,), "the public listener is"),
 )
 

@@ -11,12 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
-import httpx
-
-from sidecar.config.address import key_for, url_for
 from sidecar.config.snapshot import Backend, Snapshot
-from sidecar.config.trust import trust
-from sidecar.policy.locality import is_local
+from sidecar.control import inquiry
+from sidecar.control.inquiry import Clients, Question, ask, check_local
 from sidecar.runtime.current import Current
 from sidecar.runtime.store import BackendKey, RuntimeStore, key_of
 from sidecar.telemetry.redact import Redactor
@@ -29,7 +26,6 @@ EVERY = 300.0  # seconds
 AFTER_FAILURE = 15.0  # doubles with each further failure, up to EVERY
 TIME_LIMIT = 5.0  # for a list, and once more for what is asked model by model
 AT_ONCE = 4  # backends asked at the same time, so that many of them never crowd the event loop
-LARGEST = 8 * 1024 * 1024  # bytes of an answer that is still read
 MOST_PAGES = 10  # of a list
 MOST_SHOWN = 50  # models that are asked for one by one
 
@@ -38,7 +34,7 @@ class Unlisted(Exception):
     """A backend did not tell its models; the message says why."""
 
 
-FAILURES = (Unlisted, httpx.HTTPError, httpx.InvalidURL, OSError)
+FAILURES = (Unlisted, *inquiry.FAILURES)
 
 
 class Catalogue:
@@ -83,19 +79,17 @@ class Catalogue:
             for key, backend in wanted.items():
                 if self._due[key] <= now:
                     self._due[key] = now + EVERY  # so that a fault of ours is not repeated at once
-                    stays = snapshot is not None and _stays_local(backend, snapshot)
                     group.create_task(
-                        self._ask(key, backend, clients, stays), name=f"catalogue of {key.name}"
+                        self._ask(key, backend, clients, snapshot), name=f"catalogue of {key.name}"
                     )
         return max(0.0, min(self._due.values(), default=now + EVERY) - self._clock())
 
     async def _ask(
-        self, key: BackendKey, backend: Backend, clients: "Clients", stays_local: bool
+        self, key: BackendKey, backend: Backend, clients: Clients, snapshot: Snapshot | None
     ) -> None:
         try:
             async with self._places, asyncio.timeout(TIME_LIMIT):
-                if stays_local and backend.local is None:
-                    await _check_local(backend)
+                await check_local(backend, snapshot)
                 entries = await list_models(backend, clients)
         except FAILURES as error:
             why = self._redact(str(error)) or type(error).__name__
@@ -113,32 +107,6 @@ class Catalogue:
             self._store.learn_models(backend, await show_models(backend, entries, clients))
 
 
-class Clients:
-    """One HTTP client for each way to trust and to be routed; making one costs milliseconds."""
-
-    def __init__(self) -> None:
-        self._clients: dict[tuple[object, ...], httpx.AsyncClient] = {}
-
-    async def __aenter__(self) -> "Clients":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        for client in self._clients.values():
-            await client.aclose()
-
-    def for_backend(self, backend: Backend) -> httpx.AsyncClient:
-        """The client for a backend."""
-        is_secure = backend.base_url.startswith("https:")
-        kind = (is_secure, backend.ca, backend.proxy)
-        if kind not in self._clients:
-            self._clients[kind] = httpx.AsyncClient(
-                verify=trust(backend.ca) if is_secure else False,
-                trust_env=backend.proxy,
-                timeout=TIME_LIMIT,
-            )
-        return self._clients[kind]
-
-
 async def list_models(backend: Backend, clients: Clients) -> Sequence[ModelEntry]:
     """The models of a backend, as its list tells of them. Raises one of FAILURES."""
     path = backend.dialect.backend_paths.get(Operation.MODELS)
@@ -147,7 +115,7 @@ async def list_models(backend: Backend, clients: Clients) -> Sequence[ModelEntry
     found: list[ModelEntry] = []
     page: Mapping[str, str] = {}
     for _ in range(MOST_PAGES):
-        listing = await _asked(backend, clients, "GET", path, page)
+        listing = await _asked(backend, clients, Question("GET", path, page))
         try:
             found += backend.dialect.decode_models(listing)
         except ValueError as error:
@@ -178,41 +146,20 @@ async def _shown(backend: Backend, entry: ModelEntry, clients: Clients) -> Model
     """The entry with what the backend tells of this model, if anything."""
     path = backend.dialect.backend_paths[Operation.SHOW]
     try:
-        told = await _asked(backend, clients, "POST", path, {}, {"model": entry.id})
+        question = Question("POST", path, body={"model": entry.id})
+        told = await _asked(backend, clients, question)
     except FAILURES:
         return entry
     return backend.dialect.learn_model(entry, told) if isinstance(told, dict) else entry
 
 
-async def _asked(
-    backend: Backend,
-    clients: Clients,
-    method: str,
-    path: str,
-    query: Mapping[str, str],
-    body: json.Json | None = None,
-) -> object:
+async def _asked(backend: Backend, clients: Clients, question: Question) -> object:
     """The JSON that a backend answers to one question. Raises one of FAILURES."""
-    key = key_for(backend, client_key=None)
-    headers = {
-        "accept": "application/json",
-        **({"content-type": "application/json"} if body is not None else {}),
-        **backend.dialect.backend_headers,
-        **backend.quirks.header,
-        **key.headers,
-    }
-    url = url_for(backend, path, {**key.query, **query})
-    content = json.dumps(body) if body is not None else None
-    client, answered = clients.for_backend(backend), bytearray()
-    async with client.stream(method, url, headers=headers, content=content) as answer:
-        async for chunk in answer.aiter_bytes():
-            answered += chunk
-            if len(answered) > LARGEST:
-                raise Unlisted(f"its answer is larger than {LARGEST} bytes")
-    if answer.status_code != 200:
-        raise Unlisted(f"it answered {answer.status_code}")
+    status, answered = await ask(backend, clients, question)
+    if status != 200:
+        raise Unlisted(f"it answered {status}")
     try:
-        return json.loads(bytes(answered))
+        return json.loads(answered)
     except json.InvalidJson as error:
         raise Unlisted(f"its answer is not JSON: {error}") from None
 
@@ -229,18 +176,3 @@ def _as_known(entry: ModelEntry, before: Mapping[str, ModelEntry]) -> ModelEntry
     """What is known already of a model that is still the same."""
     known = before.get(entry.id.casefold(), entry)
     return known if entry.digest and entry.digest == known.digest else entry
-
-
-def _stays_local(backend: Backend, snapshot: Snapshot) -> bool:
-    """Whether every route that leads to a backend keeps its traffic local."""
-    routes = snapshot.routes.routes
-    own = [one for one in routes if any(to.backend == backend.name for to in one.targets)]
-    return all(route.stay_local for route in own or routes)
-
-
-async def _check_local(backend: Backend) -> None:
-    """Raises Unlisted where a name leads to a public address: not even a key may go there."""
-    url = httpx.URL(backend.base_url)
-    found = await asyncio.get_running_loop().getaddrinfo(url.host, url.port)
-    if not all(is_local(str(address[0])) for *_, address in found):
-        raise Unlisted("its name leads to a public address")

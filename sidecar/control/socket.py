@@ -1,10 +1,12 @@
 """The control socket: the only door for changes of state, for whoever may open the file.
 
-HTTP on a Unix socket of mode 0600: `POST /reload` and `GET /status`. "From loopback" would prove
-nothing, since web pages and tunnels come from loopback too; the rights of a file do.
+HTTP on a Unix socket of mode 0600: `POST /reload`, `POST /backends/NAME/ACTION`, `GET /status`.
+"From loopback" would prove nothing, since web pages and tunnels come from loopback too; the rights
+of a file do.
 """
 
 import os
+import re
 import socket
 import stat
 from collections.abc import Awaitable, Callable
@@ -14,10 +16,13 @@ from pathlib import Path
 from aiohttp import web
 
 from sidecar.config.resolve import LONGEST_SOCKET_PATH
+from sidecar.control.operate import Action, Operator, Refused
 from sidecar.control.reload import Reload, Result
 from sidecar.runtime.report import Report
 from sidecar.telemetry.redact import Redactor
 from sidecar.wire import json
+
+_ACTION = re.compile(rf"/backends/(?P<name>.+)/(?P<action>{'|'.join(Action)})", re.DOTALL)
 
 
 class ControlSocketError(Exception):
@@ -31,10 +36,11 @@ class ControlSocket:
         self,
         path: Path,
         reload_now: Callable[[], Awaitable[Reload]],
+        operator: Operator,
         report: Report,
         redact: Redactor,
     ) -> None:
-        self._path, self._reload_now = path, reload_now
+        self._path, self._reload_now, self._operator = path, reload_now, operator
         self._report, self._redact = report, redact
         self._runner: web.ServerRunner | None = None
         self._inode: int | None = None
@@ -66,9 +72,22 @@ class ControlSocket:
                 return self._answer(asdict(done), 422 if done.result is Result.FAILED else 200)
             case "GET", "/status":
                 return self._answer(self._report.status())
+            case "POST", path if found := _ACTION.fullmatch(path):
+                return await self._act(found["name"], Action(found["action"]))
             case _:
-                message = "The control socket has POST /reload and GET /status."
+                message = (
+                    "The control socket has POST /reload, POST /backends/NAME/ACTION with "
+                    f"{', '.join(Action)}, and GET /status."
+                )
                 return self._answer({"error": {"code": "unknown_path", "message": message}}, 404)
+
+    async def _act(self, name: str, action: Action) -> web.Response:
+        try:
+            done = await self._operator.act(name, action)
+        except Refused as error:
+            told = {"error": {"code": error.code, "message": str(error)}}
+            return self._answer(told, error.status)
+        return self._answer(asdict(done))
 
     def _answer(self, value: object, status: int = 200) -> web.Response:
         text = self._redact(json.dumps(value).decode())

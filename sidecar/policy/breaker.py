@@ -132,6 +132,11 @@ class Breaker:
         """Whether traffic flows."""
         return self._state is BreakerState.CLOSED
 
+    @property
+    def era(self) -> int:
+        """Another one with each opening and each reset."""
+        return self._era
+
     def state(self, now: float) -> BreakerState:
         """Where it stands."""
         if self._state is BreakerState.OPEN and now >= self._until:
@@ -174,13 +179,14 @@ class Breaker:
             self._state = BreakerState.HALF_OPEN
             self._pass_trial(settings, now)
 
-    def end_rest(self, now: float) -> bool:
+    def end_rest(self, now: float, *, was_asked_for: bool = False) -> bool:
         """Let trials through at once, for a probe went well; whether it did.
 
         Where such an end has just been followed by a failed trial, probes do not see what is wrong:
-        then only time ends the rest.
+        then only time ends the rest, or a probe that an operator asked for.
         """
-        if self.state(now) is not BreakerState.OPEN or now < self._no_early_end_before:
+        is_held = now < self._no_early_end_before and not was_asked_for
+        if self.state(now) is not BreakerState.OPEN or is_held:
             return False
         self._state, self._ended_early = BreakerState.HALF_OPEN, True
         return True

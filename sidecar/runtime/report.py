@@ -50,6 +50,7 @@ class Report:
                     "availability": self._store.availability(backend, now),
                     "up": self._store.state(backend).is_up,
                     "models": len(self._models(backend)),
+                    "probe": _probe(self._store.state(backend), now),
                 }
                 for backend in backends
             },
@@ -117,6 +118,9 @@ class Report:
             if (rest := state.rest(now)) > 0
             else None,
             "breaker": _breaker(state, backend, now),
+            "drained": state.drained,
+            "healthy": not state.health.is_unhealthy,
+            "probe": _probe(state, now),
             "in_flight": state.in_flight,
             "attempts": {"ok": state.ok, "failed": state.failed},
             "success_rate": round(state.ok / tried, 4) if tried else None,
@@ -179,6 +183,19 @@ def _breaker(state: BackendState, backend: Backend, now: float) -> dict[str, obj
             name: {"seconds": round(look.wait, 1), "why": one.why}
             for look, name, one in state.model_breakers.ejected(settings, now)
         },
+    }
+
+
+def _probe(state: BackendState, now: float) -> dict[str, object] | None:
+    """What the latest probe has found; None before the first."""
+    verdict, at = state.health.verdict, state.health.at
+    if verdict is None or at is None:
+        return None
+    return {
+        "found": verdict.finding,
+        "message": verdict.words,
+        "latency": None if verdict.latency is None else round(verdict.latency, 4),
+        "age": round(now - at, 1),
     }
 
 

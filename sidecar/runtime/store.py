@@ -17,6 +17,7 @@ from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.policy.availability import Availability, Facts, Standing, standing
 from sidecar.policy.breaker import Breaker, Change
 from sidecar.policy.budget import RetryBudget
+from sidecar.policy.health import Era, Health, ProbeVerdict, ends_rest
 from sidecar.policy.outcome import OUTCOMES, Outcome
 from sidecar.policy.retry import rest_after
 from sidecar.policy.routing import DEFAULT_TAG, BackendView
@@ -73,6 +74,7 @@ class BackendState:
     drained: bool = False  # an operator wants nothing new there
     breaker: Breaker = field(default_factory=Breaker)
     model_breakers: ModelBreakers = field(default_factory=ModelBreakers)
+    health: Health = field(default_factory=Health)
     in_flight: int = 0
     rest_until: float = 0.0
     rest_since: float = 0.0
@@ -94,10 +96,16 @@ class BackendState:
 
     @property
     def is_up(self) -> bool:
-        """Whether traffic speaks for it: not after several failures in a row by its own fault, nor
-        from its ejection until it is back.
+        """Whether traffic and probes speak for it: not after several failures in a row by its own
+        fault, nor from its ejection until it is back, nor while it is unhealthy.
         """
-        return self.failed_in_row < FAILURES_TO_DOWN and self.breaker.is_closed
+        fails = self.failed_in_row >= FAILURES_TO_DOWN or not self.breaker.is_closed
+        return not fails and not self.health.is_unhealthy
+
+    @property
+    def era(self) -> Era:
+        """Another one with each ejection, be it of a model."""
+        return self.breaker.era, sum(one.era for _, one in self.model_breakers)
 
     def rest(self, now: float) -> float:
         """Seconds for which it still rests, or until it is worth while to look again."""
@@ -161,6 +169,7 @@ class Attempt:
         state.trials -= self._is_trial
         self.changes = self._claim.settle(outcome, self._backend.breaker, now, draw)
         if outcome.problem is None:
+            state.health.answered(self._began, now)
             self._succeed(outcome, wall)
         else:
             self._fail(outcome, outcome.problem, now, wall)
@@ -183,6 +192,8 @@ class Attempt:
             return  # the client's fault, or nobody's
         state.failed += 1
         state.failed_in_row += blames
+        if blames:
+            state.health.failed()
         state.last_fault = Fault(
             wall, state.key.name, outcome.model, problem.kind, problem.in_our_words
         )
@@ -257,9 +268,14 @@ class RuntimeStore:
             looks += [whole] if whole is not None else []
         elif (one := state.model_breakers.of(model)) is not None:
             looks.append((one.look(settings, now), one.why))
-        unhealthy, health_wait = False, 0.0  # active health checks go here
-        rest = state.rest(now)
-        facts = Facts(backend.enabled, state.drained, unhealthy, health_wait, rest, state.rest_why)
+        facts = Facts(
+            is_enabled=backend.enabled,
+            is_draining=state.drained,
+            is_unhealthy=state.health.is_unhealthy,
+            health_wait=state.health.retry_in(now),
+            rest=state.rest(now),
+            rest_why=state.rest_why,
+        )
         return standing(facts, looks)
 
     def availability(self, backend: Backend, now: float, model: str | None = None) -> Availability:
@@ -268,16 +284,29 @@ class RuntimeStore:
             return Availability.DRAINING
         return self.standing(backend, model, now).availability
 
-    def end_rest(self, backend: Backend, now: float) -> bool:
+    def probed(
+        self, backend: Backend, verdict: ProbeVerdict, now: float, *, was_asked_for: bool = False
+    ) -> bool:
+        """A probe has come back; whether it ended the rest of an ejected backend."""
+        state = self.state(backend)
+        health, era, before = state.health, state.era, state.health.verdict
+        health.probed(verdict, backend.probe, now, era=era, is_final=was_asked_for)
+        has_failed = health.failed_in == era
+        if not ends_rest(verdict, before, has_failed_since=has_failed, was_asked_for=was_asked_for):
+            return False
+        return self.end_rest(backend, now, was_asked_for=was_asked_for)
+
+    def end_rest(self, backend: Backend, now: float, *, was_asked_for: bool = False) -> bool:
         """A probe went well: an ejected backend gets its trials at once; whether it does now.
 
         Models get theirs where all that are known are ejected: then it looked as if the backend
         were.
         """
         state, settings = self.state(backend), backend.breaker
-        ended = [state.breaker.end_rest(now)]
+        ended = [state.breaker.end_rest(now, was_asked_for=was_asked_for)]
         if state.model_breakers.as_a_whole(settings, now) is not None:
-            ended += [one.end_rest(now) for _, one in state.model_breakers]
+            models = (one for _, one in state.model_breakers)
+            ended += [one.end_rest(now, was_asked_for=was_asked_for) for one in models]
         return any(ended)
 
     def eject(self, backend: Backend, now: float) -> None:
@@ -291,14 +320,18 @@ class RuntimeStore:
         state.model_breakers.clear()
         state.rest_until, state.on_probation = now, False
         state.failed_in_row = 0
+        state.health.forget()
 
     def drain(self, backend: Backend) -> None:
         """An operator wants nothing new to go to a backend, until `enable`."""
         self.state(backend).drained = True
 
     def enable(self, backend: Backend) -> None:
-        """The end of `drain`."""
-        self.state(backend).drained = False
+        """The end of `drain` and of `eject`."""
+        state = self.state(backend)
+        state.drained = False
+        if not state.breaker.is_closed:
+            state.breaker.reset()
 
     def learn_models(self, backend: Backend, entries: Iterable[ModelEntry]) -> None:
         """A backend told of its models; what it told before is forgotten."""

@@ -66,7 +66,7 @@ STATE_GAUGES: Mapping[str, StateGauge] = {
     "inflight_requests": StateGauge("Requests begun and not yet ended.", ("route",)),
     "backend_up": StateGauge(
         "0 when the last three attempts that say anything about the backend all failed by its own "
-        "fault, and from its ejection until it is back, else 1; judged by traffic alone.",
+        "fault, from its ejection until it is back, and while its probes fail, else 1.",
         ("backend",),
     ),
     "backend_last_success_timestamp_seconds": StateGauge(

@@ -260,6 +260,25 @@ class ModelEntry:
     digest: str = ""
 
 
+# --- health ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a backend is asked, for free, to see whether it is well; the path is as those above.
+
+    `check` raises ValueError where the JSON of a 200 is not what the dialect promises; None where
+    an answer need hold nothing.
+    """
+
+    method: str
+    path: str
+    check: Callable[[object], object] | None
+
+
+BARE_PROBE = Probe("HEAD", "", None)  # for a dialect that offers nothing for free
+
+
 # --- the record -----------------------------------------------------------------------------------
 
 
@@ -276,6 +295,7 @@ class Dialect:
     managing: Sequence[str]  # starts of paths that change a backend's models
     stored: Sequence[str]  # starts of paths to what a backend has kept of earlier requests
     backend_paths: Mapping[Operation, str]  # relative to a backend's base URL
+    probe: Probe
     base_prefix: str  # what a base URL already holds of a client's path: "/v1" or nothing
     known_suffixes: Sequence[str]  # paths that people paste at the end of a base URL
     framing: Framing

@@ -67,8 +67,9 @@ class _Connection(asyncio.StreamReaderProtocol):
 class Backend:
     """`async with Backend("p", well(), rest=silent) as p`: one behaviour a request, then `rest`.
 
-    `rest` may be changed while it runs. `requests` holds inference requests in order of arrival,
-    `others` everything else; `connections` counts what was accepted.
+    `rest` may be changed while it runs; so may `aside`, which answers all but inference requests.
+    `requests` holds inference requests in order of arrival, `others` everything else; `connections`
+    counts what was accepted.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Backend:
         self.script = list(script)
         self.rest = well() if rest is None else rest
         self.models = tuple(models)
+        self.aside: Behaviour | None = None
         self.requests: list[Seen] = []
         self.others: list[Seen] = []
         self.connections = 0
@@ -179,7 +181,7 @@ class Backend:
     def _behaviour(self, seen: Seen) -> Behaviour:
         if seen.method != "POST":
             self.others.append(seen)
-            return self._lookup(seen)
+            return self._lookup(seen) if self.aside is None else self.aside
         position = len(self.requests)
         self.requests.append(seen)
         self._news.set()

@@ -9,6 +9,7 @@ from sidecar.dialects.openai_chat import DIALECT
 from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.policy.backoff import RetrySettings
 from sidecar.policy.budget import BudgetSettings
+from sidecar.policy.health import ProbeSettings
 from sidecar.policy.outcome import OUTCOMES, Disposition, Outcome
 from sidecar.policy.routing import Route, RouteTable, Target, Timeouts
 from sidecar.wire.contract import RequestLimits, Traits
@@ -33,6 +34,7 @@ def backend(name: str, **changes: Any) -> Backend:
         "batch": None,
         "auth": None,
         "timeouts": TIMEOUTS,
+        "probe": ProbeSettings(),
         "quirks": Quirks(),
         "traits": Traits(),
         "ca": None,

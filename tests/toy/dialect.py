@@ -6,7 +6,7 @@ with it.
 
 from collections.abc import Sequence
 
-from sidecar.wire.contract import Dialect, ModelEntry, Operation
+from sidecar.wire.contract import BARE_PROBE, Dialect, ModelEntry, Operation
 from sidecar.wire.json import Json
 from tests.toy import answer, errors, request, stream
 from tests.toy.pieces import NAME
@@ -49,6 +49,7 @@ DIALECT = Dialect(
     managing=(),
     stored=(),
     backend_paths={Operation.CHAT: "/talk", Operation.MODELS: "/models"},
+    probe=BARE_PROBE,
     base_prefix="/toy",
     known_suffixes=("/talk", "/models"),
     framing=stream.FRAMING,

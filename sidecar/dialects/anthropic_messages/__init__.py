@@ -14,7 +14,7 @@ from sidecar.dialects.anthropic_messages.decoder import AnthropicDecoder
 from sidecar.dialects.anthropic_messages.encode import encode_request
 from sidecar.dialects.anthropic_messages.encoder import AnthropicEncoder
 from sidecar.dialects.anthropic_messages.tap import AnthropicTap
-from sidecar.wire.contract import Dialect, Operation
+from sidecar.wire.contract import Dialect, Operation, Probe
 from sidecar.wire.framing import SSE
 
 DIALECT = Dialect(
@@ -34,6 +34,7 @@ DIALECT = Dialect(
         Operation.COUNT: "/v1/messages/count_tokens",
         Operation.MODELS: "/v1/models",
     },
+    probe=Probe("GET", "/v1/models", models.decode_models),
     base_prefix="",
     known_suffixes=("/v1/messages/count_tokens", "/v1/messages", "/v1/models", "/v1"),
     framing=SSE,

@@ -12,7 +12,7 @@ from sidecar.dialects.ollama_chat import (
     resume,
     stream,
 )
-from sidecar.wire.contract import Dialect, Embeddings, Operation
+from sidecar.wire.contract import Dialect, Embeddings, Operation, Probe
 from sidecar.wire.framing import LINES
 from sidecar.wire.json import Json
 
@@ -61,6 +61,7 @@ DIALECT = Dialect(
         Operation.MODELS: "/api/tags",
         Operation.SHOW: "/api/show",
     },
+    probe=Probe("GET", "/api/version", models.check_version),
     base_prefix="",
     # "/v1": the other API of the same server, whose address people have at hand
     known_suffixes=(

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sidecar.wire import rfc3339
@@ -39,6 +39,12 @@ def encode_running(entries: Sequence[ModelEntry]) -> Json:
 def encode_version(entries: Sequence[ModelEntry]) -> Json:
     """The page of `GET /api/version`."""
     return {"version": VERSION}
+
+
+def check_version(told: object) -> None:
+    """Raises ValueError where a backend's answer to `GET /api/version` names no version."""
+    if not isinstance(told, Mapping) or not isinstance(told.get("version"), str):
+        raise ValueError("answered no version")
 
 
 def encode_greeting(entries: Sequence[ModelEntry]) -> str:

@@ -16,7 +16,7 @@ from sidecar.dialects.openai_chat import (
     stream,
     tap,
 )
-from sidecar.wire.contract import Dialect, Operation
+from sidecar.wire.contract import Dialect, Operation, Probe
 from sidecar.wire.framing import SSE
 
 DIALECT = Dialect(
@@ -38,6 +38,7 @@ DIALECT = Dialect(
         Operation.EMBED: "/embeddings",
         Operation.MODELS: "/models",
     },
+    probe=Probe("GET", "/models", models.decode_models),
     base_prefix="/v1",
     known_suffixes=("/chat/completions", "/completions", "/embeddings", "/models"),
     framing=SSE,

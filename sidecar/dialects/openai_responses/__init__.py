@@ -14,7 +14,7 @@ from sidecar.dialects.openai_responses import (
     unfold,
 )
 from sidecar.dialects.openai_responses.items import NAME
-from sidecar.wire.contract import Dialect, Operation
+from sidecar.wire.contract import Dialect, Operation, Probe
 from sidecar.wire.framing import SSE
 
 DIALECT = Dialect(
@@ -34,6 +34,7 @@ DIALECT = Dialect(
         Operation.MODELS: "/models",
         Operation.COUNT: "/responses/input_tokens",
     },
+    probe=Probe("GET", "/models", models.decode_models),
     base_prefix="/v1",
     known_suffixes=("/responses", "/responses/input_tokens", "/models"),
     framing=SSE,

@@ -23,11 +23,18 @@ SEEN: dict[str, Any] = {
             "latency": {"mean": 0.25, "p95": 1.5, "shortest": 0.1, "longest": 2.0},
             "last_fault": {"message": "refused"},
             "breaker": {"state": "closed", "seconds": 0, "models": {}},
+            "probe": {"found": "well", "message": "answered 200", "latency": 0.012, "age": 4.2},
         },
         {
             "name": "far", "dialect": "openai", "host": "https://f", "availability": "resting",
             "success_rate": None, "latency": None, "last_fault": None,
+            "breaker": {"state": "closed", "seconds": 0, "models": {}}, "probe": None,
+        },
+        {
+            "name": "dead", "dialect": "openai", "host": "http://d", "availability": "unhealthy",
+            "success_rate": None, "latency": None, "last_fault": None,
             "breaker": {"state": "closed", "seconds": 0, "models": {}},
+            "probe": {"found": "refused", "message": "refused", "latency": None, "age": 61},
         },
     ],
     "routes": [
@@ -50,8 +57,10 @@ def test_a_status_in_full() -> None:
         "llm-sidecar 1.2: degraded, up 1h02m, draining",
         "built-in echo",
         "Configuration abc\n  w\n  listeners.data\n  The last one read cannot be used:\n  f: a\n",
-        "home     ollama   http://h   ready    98.7%    250ms  1500ms  100ms  2000ms  refused",
-        "far      openai   https://f  resting  -        -      -       -      -       -",
+        "home     ollama   http://h   ready      well 12ms, 4s ago   98.7%    250ms  1500ms  ",
+        "100ms  2000ms  refused\n",
+        "far      openai   https://f  resting    -                   -        -      -       -",
+        "dead     openai   http://d   unhealthy  refused, 1m01s ago  -        -      -       -",
         "chat (default)  chat, gpt*  1      home:m → far",
     ):
         assert part in text

@@ -13,10 +13,10 @@ from sidecar.control.catalogue import (
     AFTER_FAILURE,
     EVERY,
     Catalogue,
-    Clients,
     Unlisted,
     list_models,
 )
+from sidecar.control.inquiry import Clients, TooLarge
 from sidecar.dialects import by_name
 from sidecar.runtime.current import Current
 from sidecar.runtime.store import RuntimeStore
@@ -109,7 +109,7 @@ async def test_shapes_of_lists(body: bytes, names: list[str]) -> None:
 async def test_what_is_no_list_is_said(behaviour: Behaviour, says: str) -> None:
     async with Fake() as server:
         answer_with(server, behaviour)
-        with pytest.raises(Unlisted, match=says):
+        with pytest.raises((Unlisted, TooLarge), match=says):
             await listed_by(backend("p", base_url=server.base_url))
 
 

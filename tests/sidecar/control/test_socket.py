@@ -11,6 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
+from sidecar.control.operate import Operator
+from sidecar.control.prober import Prober
 from sidecar.control.reload import Reload, Result
 from sidecar.control.socket import ControlSocket, ControlSocketError, bind
 from sidecar.runtime.current import Current
@@ -18,14 +20,19 @@ from sidecar.runtime.life import Life
 from sidecar.runtime.report import Report
 from sidecar.runtime.store import RuntimeStore
 from sidecar.telemetry.redact import Redactor
+from tests.sidecar.examples import backend, snapshot
 
 
 class Control(ControlSocket):
     """A control socket whose reloads end as the test says."""
 
     def __init__(self, path: Path) -> None:
-        report = Report(Current(), RuntimeStore(), Life(0), "1.2.3", lambda: 1.0)
-        super().__init__(path, self.reload, report, Redactor())
+        current, store = Current(snapshot([backend("home.1")])), RuntimeStore()
+        store.reconcile(snapshot([backend("home.1")]))
+        report = Report(current, store, Life(0), "1.2.3", lambda: 1.0)
+        prober = Prober(current, store, Redactor(), lambda: 1.0, lambda: 0.5)
+        operator = Operator(current, store, prober, lambda: 1.0)
+        super().__init__(path, self.reload, operator, report, Redactor())
         self.next = Reload(Result.APPLIED, "abc")
 
     async def reload(self) -> Reload:
@@ -63,8 +70,30 @@ async def test_reload_and_status(control: Control, tmp_path: Path) -> None:
     status, answer = await ask(file, "POST", "/reload")
     assert (status, answer["result"], answer["faults"]) == (422, "failed", "line 3: oh")
     status, answer = await ask(file, "GET", "/status")
-    assert (status, answer["status"]) == (200, "not_configured")
+    assert (status, answer["status"]) == (200, "ok")
     assert (await ask(file, "GET", "/reload"))[0] == 404
+
+
+async def test_actions_on_backends(control: Control, tmp_path: Path) -> None:
+    file = tmp_path / "private" / "c.sock"
+    status, answer = await ask(file, "POST", "/backends/home.1/drain")
+    assert (status, answer["backend"], answer["changed"]) == (200, "home.1", True)
+    assert answer["availability"] == "draining"
+    assert answer["wait"] is None
+    status, answer = await ask(file, "POST", "/backends/home.1/enable")
+    assert (status, answer["availability"], answer["wait"]) == (200, "ready", 0)
+    for name in ("home", "a%2Fb", "%C3%A4%0A", "home.1/drain"):
+        status, answer = await ask(file, "POST", f"/backends/{name}/drain")
+        assert (status, answer["error"]["code"]) == (404, "unknown_backend"), name
+        assert "home.1" in answer["error"]["message"]
+    for method, target in (
+        ("GET", "/backends/home.1/drain"),
+        ("POST", "/backends/home.1/kill"),
+        ("POST", "/backends/home.1"),
+        ("POST", "/backends//drain"),
+    ):
+        status, answer = await ask(file, method, target)
+        assert (status, answer["error"]["code"]) == (404, "unknown_path"), target
 
 
 async def test_a_stale_file_is_replaced(tmp_path: Path) -> None:

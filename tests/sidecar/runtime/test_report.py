@@ -4,6 +4,7 @@ from typing import Any
 
 from sidecar.config.snapshot import Snapshot
 from sidecar.neutral.problem import ProblemKind
+from sidecar.policy.health import FALL, RISE, Finding, ProbeVerdict
 from sidecar.runtime.current import Current
 from sidecar.runtime.life import Life
 from sidecar.runtime.report import Report
@@ -45,8 +46,8 @@ def test_health_is_ok_while_every_enabled_backend_is_well() -> None:
         "echo": False,
         "models_cached": 2,
         "backends": {
-            "home": {"availability": "ready", "up": True, "models": 2},
-            "off": {"availability": "disabled", "up": True, "models": 0},
+            "home": {"availability": "ready", "up": True, "models": 2, "probe": None},
+            "off": {"availability": "disabled", "up": True, "models": 0, "probe": None},
         },
     }
 
@@ -118,3 +119,38 @@ def test_gauges_tell_the_state_of_this_moment() -> None:
     assert gauges["backend_info", "home", "openai", "ollama"] == 1
     assert gauges["route_available_backends", "chat"] == 0
     assert gauges["inflight_requests", "other"] == 1
+
+
+def test_what_probes_found() -> None:
+    program = Program()
+    program.store.probed(HOME, ProbeVerdict(Finding.WELL, "answered 200", 0.01234), 99.0)
+    told = {"found": "well", "message": "answered 200", "latency": 0.0123, "age": 1.0}
+    assert program.report.health()["backends"]["home"]["probe"] == told  # type: ignore[index]
+    home = program.status()["backends"][0]
+    assert (home["probe"], home["healthy"], home["up"]) == (told, True, True)
+
+
+def test_a_backend_whose_probes_fail_is_unhealthy_and_not_up() -> None:
+    program = Program()
+    for _ in range(FALL):
+        program.store.probed(HOME, ProbeVerdict(Finding.REFUSED, "refused"), program.now)
+    home, gauges = program.status()["backends"][0], program.gauges()
+    assert (home["availability"], home["healthy"], home["up"]) == ("unhealthy", False, False)
+    assert home["probe"]["latency"] is None
+    assert program.report.health()["status"] == "degraded"
+    assert gauges["backend_up", "home"] == 0
+    assert gauges["backend_availability", "home", "unhealthy"] == 1
+    assert gauges["backend_availability", "home", "ready"] == 0
+    assert gauges["backend_last_success_timestamp_seconds", "home"] == 0
+    assert gauges["route_available_backends", "chat"] == 0
+    for _ in range(RISE):
+        program.store.probed(HOME, ProbeVerdict(Finding.WELL, "answered 200", 0.1), program.now)
+    assert program.gauges()["backend_up", "home"] == 1
+    assert program.gauges()["backend_last_success_timestamp_seconds", "home"] == 0, "no traffic"
+
+
+def test_what_an_operator_drained_is_shown() -> None:
+    program = Program()
+    program.store.drain(HOME)
+    home = program.status()["backends"][0]
+    assert (home["availability"], home["drained"]) == ("draining", True)
