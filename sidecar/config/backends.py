@@ -177,8 +177,9 @@ class BackendResolver:
         rate, slow = section.rate, section.slow
         if section.ceiling < section.rest:
             self._report.error(
-                (*path, "breaker", "ceiling"), "less than rest", "at least as much as rest"
-            )
+                (*path, "breaker", "ceiling"), f"{section.ceiling:g} s",
+                f"at least the rest of {section.rest:g} s",
+            )  # fmt: skip
         return BreakerSettings(
             failures=section.failures,
             rate=RateSettings(rate.share, rate.window, rate.calls),

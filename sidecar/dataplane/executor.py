@@ -274,6 +274,7 @@ class Executor:
             usage=progress.usage,
             committed=job.answer.committed,
             streamed=progress.streamed,
+            load=progress.usage.load if progress.usage is not None else 0.0,
         )
 
     async def _carry(

@@ -1,6 +1,6 @@
 """Token counts under one convention."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +17,5 @@ class Usage:
     reasoning_output_tokens: int = 0
     cache_write_input_tokens: int = 0  # written to a cache
     is_estimated: bool = False  # the backend did not tell it
+    # seconds that the model took to load before, where that was told; no part of what was used
+    load: float = field(default=0.0, compare=False)

@@ -50,7 +50,8 @@ def usage(body: Json) -> Usage | None:
     A count of nought is left out, as of a prompt that was all in the cache.
     """
     read, written = count_in(body, "prompt_eval_count"), count_in(body, "eval_count")
-    return Usage(read, written) if read or written else None
+    load = count_in(body, "load_duration") / 1e9
+    return Usage(read, written, load=load) if read or written else None
 
 
 def usage_or_estimate(body: Json, ctx: AnswerContext) -> Usage | None:
@@ -58,7 +59,7 @@ def usage_or_estimate(body: Json, ctx: AnswerContext) -> Usage | None:
     told = usage(body)
     if told is None or told.input_tokens:
         return told
-    return Usage(ctx.estimate, told.output_tokens, is_estimated=True)
+    return Usage(ctx.estimate, told.output_tokens, is_estimated=True, load=told.load)
 
 
 # --- decoding -------------------------------------------------------------------------------------

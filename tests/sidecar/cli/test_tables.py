@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from sidecar.cli.tables import status, table
 
 SEEN: dict[str, Any] = {
@@ -49,6 +51,23 @@ SEEN: dict[str, Any] = {
 
 def test_columns_are_aligned_and_none_is_a_dash() -> None:
     assert table(("A", "LONG"), [("xyz", None), ("", 1)]) == "A    LONG\nxyz  -\n     1"
+
+
+@pytest.mark.parametrize(
+    ("availability", "breaker", "words"),
+    [
+        ("ejected", {"state": "open", "seconds": 21.4, "models": {}}, "ejected (21s)"),
+        ("ready", {"state": "half_open", "seconds": 0, "models": {}}, "ready (on trial)"),
+        (
+            "ready",
+            {"state": "closed", "seconds": 0, "models": {"m": {"seconds": 61, "why": ""}}},
+            "ready; ejected: m (1m01s)",
+        ),
+    ],
+)
+def test_how_a_breaker_shows(availability: str, breaker: dict[str, Any], words: str) -> None:
+    home = SEEN["backends"][0] | {"availability": availability, "breaker": breaker}
+    assert f"  {words}  " in status(SEEN | {"backends": [home]})
 
 
 def test_a_status_in_full() -> None:

@@ -13,6 +13,7 @@ from sidecar.config.resolve import Resolved, resolve
 from sidecar.config.snapshot import Backend, Credential, Forward, UsageInStream
 from sidecar.dialects import DIALECTS
 from sidecar.neutral.problem import ProblemKind
+from sidecar.policy.breaker import BreakerSettings, RateSettings, SlowSettings
 from sidecar.policy.outcome import Disposition
 from sidecar.wire.contract import Traits
 from tests.fakes.certificates import Authority
@@ -107,6 +108,9 @@ def target(*names: str) -> list[dict[str, str]]:
         (config(listeners={"data": {"bind": "0.0.0.0"}}), ["add i_know_this_is_open: true"]),  # noqa: S104
         (config(listeners={"data": {"bind": "*"}}), ["write 0.0.0.0 for all addresses"]),
         (config(listeners={"control": {"socket": "/x" * 80}}), ["a very long path"]),
+        (one(breaker={"rest": "1m", "ceiling": "59s"}),
+         ["backends.a.breaker.ceiling: found 59 s, expected at least the rest of 60 s"]),
+        (one(breaker={"rest": "10m"}), ["found 300 s, expected at least the rest of 600 s"]),
         (config({"a": {"base_url": "http://x/v1"}}), ["neither preset nor dialect"]),
         (config({"a": {"dialect": "openai"}}), ["backends.a.base_url: found nothing"]),
         (one(base_url="ftp://x"), ["http:// or https://"]),
@@ -411,3 +415,39 @@ def test_the_control_socket() -> None:
     environ = {"XDG_RUNTIME_DIR": "/run/user/1"}
     found = resolve(Document(config()), Surroundings(environ, {}), source="f")
     assert found.snapshot.control_socket == "/run/user/1/llm-sidecar/14400.sock"
+
+
+# --- breakers -------------------------------------------------------------------------------------
+
+
+def test_a_breaker_has_its_defaults() -> None:
+    assert the_backend().breaker == BreakerSettings()
+    assert the_backend(breaker=None).breaker == BreakerSettings()
+
+
+def test_a_breaker_as_it_is_written() -> None:
+    written = {
+        "failures": 3, "rate": {"share": 0.25, "window": "30s", "calls": 8},
+        "slow": {"share": 1, "first_token": "2s", "calls": 9}, "rest": "10s", "ceiling": "1m",
+        "trials": 1,
+    }  # fmt: skip
+    assert the_backend(breaker=written).breaker == BreakerSettings(
+        failures=3, rate=RateSettings(0.25, 30.0, 8), slow=SlowSettings(1.0, 2.0, 9),
+        rest=10.0, ceiling=60.0, trials=1,
+    )  # fmt: skip
+
+
+def test_slow_calls_count_only_where_they_are_named() -> None:
+    assert the_backend(breaker={"slow": None}).breaker.slow is None
+    assert the_backend(breaker={"slow": {}}).breaker.slow == SlowSettings()
+
+
+def test_another_breaker_is_still_the_same_target() -> None:
+    assert the_backend(breaker={"failures": 1}).fingerprint == the_backend().fingerprint
+
+
+@pytest.mark.parametrize(("word", "tries"), [("refuse", False), ("try", True)])
+def test_what_a_route_does_when_all_are_ejected(word: str, tries: bool) -> None:
+    routes = {"r": {"targets": target("a"), "when_all_open": word}}
+    found = run(config({"a": A}, routes)).snapshot.routes.routes[0]
+    assert found.tries_ejected is tries

@@ -58,6 +58,11 @@ def route(**keys: object) -> dict[str, object]:
         ({"routes": {"other": {"targets": [{"backend": "b"}]}}}, ["expected another name"]),
         ({"limits": {"body": "10QB"}}, ["expected a size such as"]),
         ({"retry_budget": {"floor": "often"}}, ["expected a rate such as"]),
+        (backend(breaker={"failures": 0}), ["backends.b.breaker.failures: found 0"]),
+        (backend(breaker={"rate": {"share": 0}}), ["backends.b.breaker.rate.share: found 0"]),
+        (backend(breaker={"rate": {"share": 1.1}}), ["backends.b.breaker.rate.share: found 1.1"]),
+        (backend(breaker={"rest": "0s"}), ["backends.b.breaker.rest: found '0s'"]),
+        (backend(breaker={"trial": 3}), ["trials"]),
         ({"hosts": ["http://x/"]}, ["hosts[0]: found 'http://x/'"]),
     ],
 )  # fmt: skip

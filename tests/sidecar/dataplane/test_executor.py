@@ -413,3 +413,21 @@ async def test_a_batch_that_fails_fails_the_attempt() -> None:
     short = await bench.run(request, a=[vectors(1, 2), vectors(3, 4)])
     assert short.response.status_code == 502
     assert "2 vectors for 1 inputs" in short.error["message"]
+
+
+# --- ejections ------------------------------------------------------------------------------------
+
+
+async def test_the_load_of_a_model_is_known_to_who_judges_its_pace() -> None:
+    bench = Bench([there(OLLAMA, "a")])
+    loaded = done("Hi", load_duration=2_500_000_000, prompt_eval_count=1, eval_count=1)
+    ran = await bench.run(asks(), a=[Reply(loaded)])
+    assert [(one.load, one.streamed) for one in ran.note.attempts] == [(2.5, False)]
+
+
+async def test_why_the_first_target_was_passed_over_is_noted() -> None:
+    bench = Bench([there(OPENAI, "a"), there(OPENAI, "b")])
+    bench.store.eject(bench.backends[0], bench.now)
+    ran = await bench.run(asks(), b=[Reply(whole("Hi"))])
+    assert ran.asked == ["b"]
+    assert bench.value("fallbacks_total", route="chat", reason="circuit_open") == 1

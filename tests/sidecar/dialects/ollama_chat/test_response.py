@@ -76,6 +76,15 @@ def test_usage(body: Any, told: Usage | None) -> None:
     assert usage(body) == told
 
 
+@pytest.mark.parametrize(
+    ("load", "seconds"), [(3_013_701_500, 3.0137015), (0, 0.0), (-5, 0.0), ("long", 0.0)]
+)
+def test_how_long_the_model_took_to_load(load: object, seconds: float) -> None:
+    told = usage({"prompt_eval_count": 1, "eval_count": 2, "load_duration": load})
+    assert told is not None
+    assert told.load == seconds
+
+
 # --- decoding -------------------------------------------------------------------------------------
 
 
