@@ -226,8 +226,8 @@ async def test_it_comes_back_by_degrees(tmp_path: Path) -> None:
 
         async def is_back() -> bool:
             await sidecar.ask(chat())
-            breaker = (await status_of(sidecar, "p"))["breaker"]
-            return breaker["state"] == "closed"
+            state: str = (await status_of(sidecar, "p"))["breaker"]["state"]
+            return state == "closed"
 
         await until(is_back, "it is back")
         before, p.rest = len(p.requests), held
