@@ -24,6 +24,7 @@ from sidecar.config.fields import (
     Name,
     OneOf,
     Port,
+    QueueSize,
     QuirkPath,
     Rate,
     Retries,
@@ -73,6 +74,15 @@ class LogSection(Section):
     """auto is pretty on a terminal and JSON elsewhere."""
 
 
+class QueueSection(Section):
+    """Where requests wait once as many are in flight as may be."""
+
+    size: QueueSize = 100
+    """How many may wait; 0 for none."""
+    wait: Timeout = 30.0
+    """How long one may wait."""
+
+
 class DataSection(Section):
     """The listener that applications talk to."""
 
@@ -86,6 +96,10 @@ class DataSection(Section):
     """Allows a bind beyond loopback although nobody needs a key."""
     manage: Text | None = None
     """Name of the backend whose models clients may pull, push, create, copy and delete."""
+    in_flight: Count | None = None
+    """Requests at once; no limit unless given."""
+    queue: QueueSection | None = None
+    """Where further requests wait."""
 
 
 class AdminSection(Section):
@@ -236,6 +250,10 @@ class BackendSection(Section):
     """The credential; none where the backend needs none."""
     timeouts: TimeoutsSection = TimeoutsSection()
     """Limits of one attempt."""
+    in_flight: Count | None = None
+    """Requests that it gets at once; no limit unless given."""
+    queue: QueueSection | None = None
+    """Where further requests wait."""
     quirks: QuirksSection = QuirksSection()
     """Deviations from the dialect."""
     ca: Text | None = None

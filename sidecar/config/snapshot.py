@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Literal
 
 from sidecar.config.secret import Secret
+from sidecar.policy.admission import Bounds
 from sidecar.policy.budget import BudgetSettings
 from sidecar.policy.routing import RouteTable, Timeouts
 from sidecar.wire.contract import Dialect, RequestLimits, Traits
@@ -85,15 +86,17 @@ class Backend:
     echo: bool  # the built-in echo instead of an address
     local: bool | None  # address is local, is public, or is a name that only DNS can tell (None)
     fingerprint: str
+    bounds: Bounds = field(default_factory=Bounds)
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Where to listen: addresses and a port."""
+    """Where to listen: addresses and a port; `bounds` are for that of applications."""
 
     addresses: tuple[str, ...]
     port: int
     origins: tuple[str, ...] = ()
+    bounds: Bounds = field(default_factory=Bounds)
 
 
 @dataclass(frozen=True, slots=True)

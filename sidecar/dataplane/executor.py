@@ -4,14 +4,17 @@ Each attempt is settled exactly once, whatever ends it, with the blame where it 
 """
 
 import asyncio
+import math
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from sidecar.config.snapshot import Backend, Snapshot
 from sidecar.dataplane.answer import Answer
 from sidecar.dataplane.deliver import deliver, pass_through
+from sidecar.dataplane.gate import Gate, Place, client_of
 from sidecar.dataplane.opening import Opened, check_status, open_answer
 from sidecar.dataplane.prepare import LONGEST_FIELD, Outbound, Prepared, prepare
 from sidecar.dataplane.upstream import RawReply, Upstream, UpstreamCall
@@ -71,6 +74,8 @@ class Job:
     deadline: float  # monotonic
     # what each candidate has refused and is not asked for again
     refused: dict[Candidate, frozenset[Feature]] = field(default_factory=dict)
+    # the backends that had no room for it, and why, behind the name
+    full: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -93,23 +98,30 @@ class Executor:
         upstream: Upstream,
         echo: Upstream,
         store: RuntimeStore,
+        gate: Gate,
         recorder: Recorder,
         clock: Clock,
     ) -> None:
         self._upstream = upstream
         self._echo = echo
         self._store = store
+        self._gate = gate
         self._recorder = recorder
         self._clock = clock
         self._calibrate_at: dict[str, float] = {}  # by backend, monotonic
 
     async def run(self, job: Job) -> None:
         """Answer a request from its plan. Raises Exhausted when nothing is left to try."""
+        with Place(partial(client_of, job.outbound.inbound)) as place:
+            await self._run(job, place)
+
+    async def _run(self, job: Job, place: Place) -> None:
         history: list[Outcome] = []
         waited = 0.0
         while True:
             step = self._next(job, history, waited)
             if isinstance(step, Wait):
+                place.leave()
                 await asyncio.sleep(step.seconds)
                 waited += step.seconds
                 continue
@@ -117,9 +129,11 @@ class Executor:
                 rests = {
                     one.backend: self._rest_of(job, one.backend) for one in job.plan.candidates
                 }
-                raise Exhausted(conclude(job.plan, history, rests))
+                raise Exhausted(conclude(job.plan, history, rests, job.full))
             if step.after > 0:
                 await asyncio.sleep(step.after)
+            if not await self._has_room(job, place, step.candidate):
+                continue
             outcome = await self._attempt(job, step.candidate)
             history.append(outcome)
             if outcome.problem is None:
@@ -129,9 +143,13 @@ class Executor:
 
     def _next(self, job: Job, history: list[Outcome], waited: float) -> Step:
         now = self._clock.now()
+        if job.full and now >= job.deadline:
+            return GiveUp()  # it has waited for all its time
         budget, settings = self._store.retry_budget, job.snapshot.retry_budget
 
         def may_retry() -> bool:
+            if history[-1].backend in job.full:
+                return False
             allowed = budget.withdraw(settings, now)
             if not allowed:
                 job.note.budget_exhausted = True
@@ -145,7 +163,19 @@ class Executor:
             may_retry=may_retry,
         )
 
+    async def _has_room(self, job: Job, place: Place, number: int) -> bool:
+        """Take a place at a candidate's backend; where there is none, it is asked no more."""
+        backend = job.snapshot.backends[job.plan.candidates[number].backend]
+        why = await self._gate.to_backend(place, backend, job.deadline - self._clock.now())
+        if why is None:
+            return True
+        job.full[backend.name] = why
+        job.note.full.append(len(job.note.attempts))
+        return False
+
     def _rest_of(self, job: Job, name: str) -> float:
+        if name in job.full:
+            return math.inf
         return self._store.rest_of(job.snapshot.backends[name], self._clock.now())
 
     async def _attempt(self, job: Job, place: int) -> Outcome:

@@ -16,25 +16,33 @@ _SAYS_LITTLE = (
 )  # fmt: skip
 
 
-def conclude(plan: Plan, history: Sequence[Outcome], rests: Mapping[str, float]) -> Problem:
+def conclude(
+    plan: Plan,
+    history: Sequence[Outcome],
+    rests: Mapping[str, float],
+    full: Mapping[str, str],
+) -> Problem:
     """The one problem that stands for all attempts.
 
-    `rests` holds the seconds that resting backends still rest. A final problem speaks for itself;
-    an overlong context is what the client can mend; else the last fault that is not merely "not
-    here" or "not with this key".
+    `rests` holds the seconds that resting backends still rest, `full` says of backends without room
+    why they had none. A final problem speaks for itself; an overlong context is what the client can
+    mend; else the last fault that is not merely "not here" or "not with this key". Where all that
+    was asked found the request wrong for it, one without room might not have.
     """
     if not history:
-        return _nobody(plan, rests)
+        return _overloaded(plan, history, rests, full) if full else _nobody(plan, rests)
     problems = [outcome.problem for outcome in history if outcome.problem is not None]
     last = problems[-1]
     if history[-1].disposition is not Disposition.FINAL:
         too_long = [one for one in problems if one.kind is ProblemKind.CONTEXT_LENGTH]
         telling = [one for one in problems if one.kind not in _SAYS_LITTLE]
         last = (too_long or telling or problems)[-1]
+        if full and OUTCOMES[last.kind].request == "client_error":
+            return _overloaded(plan, history, rests, full)
     if len(problems) == 1 and len(plan.candidates) == 1:
         name = plan.candidates[0].backend
         return replace(_own_words(last), message=f"Backend {name!r} {last.message}")
-    told = "; ".join(_lines(plan, history, rests))
+    told = "; ".join(_lines(plan, history, rests, full))
     quotes = any(problem.quotes for problem in problems)
     return replace(_own_words(last), message=f"{_summary(last)} {told}.", quotes=quotes)
 
@@ -58,18 +66,42 @@ def _summary(last: Problem) -> str:
     return "No backend of this route could answer."
 
 
-def _lines(plan: Plan, history: Sequence[Outcome], rests: Mapping[str, float]) -> list[str]:
+def _lines(
+    plan: Plan,
+    history: Sequence[Outcome],
+    rests: Mapping[str, float],
+    full: Mapping[str, str],
+) -> list[str]:
     lines = []
     for place, candidate in enumerate(plan.candidates):
         here = [one.problem for one in history if one.candidate == place and one.problem]
         if here:
             tries = "" if len(here) == 1 else f" ({len(here)} tries)"
             lines.append(f"{candidate.backend}: {here[-1].message.rstrip('.')}{tries}")
+        elif candidate.backend in full:
+            lines.append(f"{candidate.backend}: {full[candidate.backend]}")
         elif rest := rests.get(candidate.backend):
             lines.append(f"{candidate.backend}: rests for {rest:.0f} s more")
         else:
             lines.append(f"{candidate.backend}: not tried")
     return lines
+
+
+def _overloaded(
+    plan: Plan,
+    history: Sequence[Outcome],
+    rests: Mapping[str, float],
+    full: Mapping[str, str],
+) -> Problem:
+    told = "; ".join(_lines(plan, history, rests, full))
+    return Problem(
+        ProblemKind.UNAVAILABLE,
+        f"No backend of route {plan.route.name!r} has room for this request. {told}. Come back in "
+        f"{COME_BACK:g} s; or raise `in_flight` or `queue` of a backend, or add a target.",
+        code="overloaded",
+        retry_after=COME_BACK,
+        quotes=any(one.problem is not None and one.problem.quotes for one in history),
+    )
 
 
 def _nobody(plan: Plan, rests: Mapping[str, float]) -> Problem:
@@ -81,7 +113,7 @@ def _nobody(plan: Plan, rests: Mapping[str, float]) -> Problem:
             "or switch it on.",
             code="no_backend",
         )
-    told = "; ".join(_lines(plan, [], rests))
+    told = "; ".join(_lines(plan, [], rests, {}))
     return Problem(
         ProblemKind.UNAVAILABLE,
         f"No backend of route {plan.route.name!r} may be asked now. {told}. Try again later.",

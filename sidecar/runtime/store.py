@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from sidecar.config.snapshot import Backend, Credential, Forward, Snapshot
 from sidecar.neutral.problem import Problem, ProblemKind
+from sidecar.policy.admission import Line
 from sidecar.policy.budget import RetryBudget
 from sidecar.policy.outcome import OUTCOMES, Outcome
 from sidecar.policy.retry import rest_after
@@ -44,6 +45,7 @@ class Availability(StrEnum):
     """Whether a backend may take a request now, and if not, why."""
 
     READY = "ready"
+    FULL = "full"
     RESTING = "resting"
     DRAINING = "draining"
     DISABLED = "disabled"
@@ -78,6 +80,7 @@ class BackendState:
     key: BackendKey
     draining: bool = False  # no longer configured
     in_flight: int = 0
+    line: Line = field(default_factory=Line)  # the requests that stay here or wait to
     rest_until: float = 0.0
     rest_since: float = 0.0
     rest_why: str = ""
@@ -194,6 +197,7 @@ class RuntimeStore:
         self.calibration = Calibration()
         self.faults: deque[Fault] = deque(maxlen=FAULTS_KEPT)
         self.in_flight: Counter[str] = Counter()  # requests, by route
+        self.line = Line()  # of the data listener
         self._states: dict[BackendKey, BackendState] = {}
 
     @contextmanager
@@ -246,7 +250,9 @@ class RuntimeStore:
             return Availability.DISABLED
         if state.draining:
             return Availability.DRAINING
-        return Availability.RESTING if state.rest(now) > 0 else Availability.READY
+        if state.rest(now) > 0:
+            return Availability.RESTING
+        return Availability.FULL if state.line.is_full(backend.bounds) else Availability.READY
 
     def learn_models(self, backend: Backend, entries: Iterable[ModelEntry]) -> None:
         """A backend told of its models; what it told before is forgotten."""
@@ -275,6 +281,8 @@ class RuntimeStore:
             if state.credential != backend.auth:
                 state.credential = backend.auth
                 state.rest_until = 0.0
+            state.line.admit(backend.bounds)
+        self.line.admit(snapshot.data.bounds)
         removed = [state for key, state in self._states.items() if key not in wanted]
         for state in removed:
             state.draining = True

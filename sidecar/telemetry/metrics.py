@@ -1,8 +1,8 @@
 """Every metric family: its name, help, labels and buckets. Nothing else creates a metric.
 
 Labels are names of the configuration or closed sets; whatever is not configured is `other`. All
-label sets of a configuration exist at 0 from the moment it loads, so that `rate` sees the first
-failure. Time series of vanished routes and backends go with them.
+label sets that a configuration can fill exist at 0 from the moment it loads, so that `rate` sees
+the first failure. Time series of vanished routes and backends go with them.
 """
 
 import sys
@@ -40,8 +40,8 @@ _OVERHEAD = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1)
 REQUEST_OUTCOMES = ("ok", *sorted({rule.request for rule in OUTCOMES.values()}))
 ATTEMPT_OUTCOMES = ("ok", *sorted({rule.attempt for rule in OUTCOMES.values()}))
 FALLBACK_REASONS = (
-    "auth", "client_error", "connect", "context_length", "protocol", "rate_limited", "resting",
-    "server_error", "timeout", "truncated", "unknown_model",
+    "auth", "client_error", "connect", "context_length", "full", "protocol", "rate_limited",
+    "resting", "server_error", "timeout", "truncated", "unknown_model",
 )  # fmt: skip
 REJECTED_REASONS = (
     "auth", "budget", "draining", "invalid", "overload", "too_large", "unknown_model",
@@ -59,6 +59,12 @@ class StateGauge(NamedTuple):
 
 STATE_GAUGES: Mapping[str, StateGauge] = {
     "inflight_requests": StateGauge("Requests begun and not yet ended.", ("route",)),
+    "inflight_requests_limit": StateGauge(
+        "Requests that the data listener takes at once; 0 when there is no limit.", ()
+    ),
+    "queued_requests": StateGauge(
+        "Requests that wait for a place at a backend; of those that have a limit.", ("backend",)
+    ),
     "backend_up": StateGauge(
         "0 when the last three attempts that say anything about the backend all failed by its own "
         "fault, else 1; judged by traffic alone.",
@@ -219,8 +225,9 @@ class Metrics:
             self.time_to_first_token.labels(route.name)
             self.time_per_output_token.labels(route.name)
             self.proxy_overhead.labels(route.name)
-            for reason in FALLBACK_REASONS:
-                self.fallbacks.labels(route.name, reason)
+            if len(route.targets) > 1:  # else there is nobody to move on to
+                for reason in FALLBACK_REASONS:
+                    self.fallbacks.labels(route.name, reason)
             for reason in ABORTED_REASONS:
                 self.aborted.labels(route.name, reason)
             for target in route.targets:

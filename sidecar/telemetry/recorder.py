@@ -59,6 +59,7 @@ class RequestNote:
     answered_model: str | None = None
     stream: bool = False
     attempts: list[Outcome] = field(default_factory=list)
+    full: list[int] = field(default_factory=list)  # attempts made when a backend had no room
     budget_exhausted: bool = False  # a retry was not made for want of budget
     problem: Problem | None = None  # what the request ended with, in-band or not
     status: int | None = None  # as sent to the client
@@ -152,8 +153,11 @@ class Recorder:
                 self._metrics.retries.labels(self._metrics.backend(after.backend)).inc()
             else:
                 self._metrics.fallbacks.labels(route, _fallback_reason(before)).inc()
-        if note.attempts and note.attempts[0].candidate > 0:
-            # only a rest makes the first target be passed over
+        full = sum(made < len(note.attempts) for made in note.full)
+        if full:
+            self._metrics.fallbacks.labels(route, "full").inc(full)
+        if note.attempts and note.attempts[0].candidate > note.full.count(0):
+            # only a rest makes the first target be passed over, where it has room
             self._metrics.fallbacks.labels(route, "resting").inc()
 
     def _count_tokens(self, note: RequestNote, route: str) -> None:

@@ -1,5 +1,6 @@
 """The one problem that stands for all attempts."""
 
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -14,9 +15,12 @@ RAW = b'{"error":{}}'
 
 
 def verdict(
-    history: Sequence[Outcome], size: int = 2, rests: dict[str, float] | None = None
+    history: Sequence[Outcome],
+    size: int = 2,
+    rests: dict[str, float] | None = None,
+    full: dict[str, str] | None = None,
 ) -> Problem:
-    return conclude(plan_of(size), history, rests or {})
+    return conclude(plan_of(size), history, rests or {}, full or {})
 
 
 @pytest.mark.parametrize(
@@ -117,3 +121,34 @@ def test_what_nobody_has_words_for_names_the_field(size: int) -> None:
     problem = verdict(history, size)
     assert (problem.kind, problem.param, problem.status) == (K.CANNOT_TRANSLATE, "n", None)
     assert problem.code == "cannot_translate"
+
+
+FULL = "takes no more requests, and its queue is full (4 in flight, 9 waiting)"
+
+
+def test_where_nobody_has_room_the_client_is_told_to_come_back() -> None:
+    problem = verdict([], rests={"fallback": math.inf, "primary": 7}, full={"fallback": FULL})
+    assert (problem.kind, problem.code, problem.retry_after) == (K.UNAVAILABLE, "overloaded", 5)
+    assert problem.message == (
+        f"No backend of route 'chat' has room for this request. primary: rests for 7 s more; "
+        f"fallback: {FULL}. Come back in 5 s; or raise `in_flight` or `queue` of a backend, or add "
+        "a target."
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "verdict_kind"),
+    [
+        (K.CONTEXT_LENGTH, K.UNAVAILABLE),
+        (K.UNKNOWN_MODEL, K.UNAVAILABLE),
+        (K.CANNOT_TRANSLATE, K.UNAVAILABLE),
+        (K.BAD_REQUEST, K.BAD_REQUEST),
+        (K.BACKEND_ERROR, K.BACKEND_ERROR),
+        (K.RATE_LIMITED, K.RATE_LIMITED),
+        (K.BACKEND_AUTH, K.BACKEND_AUTH),
+    ],
+)
+def test_one_without_room_might_have_answered(kind: ProblemKind, verdict_kind: ProblemKind) -> None:
+    problem = verdict([failure(P, kind)], full={"fallback": FULL})
+    assert problem.kind is verdict_kind
+    assert f"fallback: {FULL}" in problem.message

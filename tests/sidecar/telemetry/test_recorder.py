@@ -97,6 +97,26 @@ def test_retries_and_fallbacks_follow_from_the_attempts(
 
 
 @pytest.mark.parametrize(
+    ("full", "history", "fallbacks"),
+    [
+        ([0], [succeeded("f", 1)], {"full": 1}),
+        ([0], [], {}),
+        ([0], [succeeded("f", 2)], {"full": 1, "resting": 1}),
+        ([1], [failed("p", K.TIMEOUT), succeeded("f", 2)], {"timeout": 1, "full": 1}),
+        ([1], [failed("p", K.TIMEOUT)], {}),
+    ],
+)
+def test_a_move_away_from_a_full_backend_is_counted(
+    records: Records, full: list[int], history: list[Any], fallbacks: dict[str, int]
+) -> None:
+    records.recorder.request_ended(note(attempts=history, full=full))
+    for reason in catalogue.FALLBACK_REASONS:
+        assert records.value("fallbacks_total", route="chat", reason=reason) == fallbacks.get(
+            reason, 0
+        )
+
+
+@pytest.mark.parametrize(
     ("kind", "reason"),
     [
         (K.BAD_REQUEST, "invalid"),
