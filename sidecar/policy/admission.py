@@ -56,8 +56,8 @@ class Line:
     def enter(self, bounds: Bounds) -> bool:
         """Take a place if one is free and nobody waits for it; whether it did."""
         if self.waiting:
-            self.admit(bounds)
-        if self.waiting or not self._has_room(bounds):
+            self.admit(bounds)  # if there is room after that, nobody waits any more
+        if not self._has_room(bounds):
             return False
         self.in_flight += 1
         return True

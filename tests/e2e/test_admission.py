@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -259,6 +260,24 @@ async def test_a_reload_that_raises_the_limit_lets_waiters_in(tmp_path: Path) ->
         gate.set()
         assert {(await task).status for task in [first, *waiting]} == {200}
         assert len(p.requests) == 4
+
+
+async def test_who_still_waits_at_the_end_of_the_drain_is_told(tmp_path: Path) -> None:
+    gate = asyncio.Event()
+    async with (
+        Backend("p", rest=b.gated(gate)) as p,
+        Sidecar(tmp_path, {**chain(p, backends=at_p()), "drain": {"limit": "300ms"}}) as sidecar,
+        asyncio.TaskGroup() as group,
+    ):
+        crowd = Crowd(sidecar, group)
+        first = crowd.send("first")
+        await p.seen()
+        waiting = await crowd.queue("a", "b")
+        sidecar.signal(signal.SIGTERM)
+        answers = [await task for task in [first, *waiting]]
+        assert [(got.status, got.code) for got in answers] == [(503, "shutdown")] * 3
+        assert order(p) == ["first"]
+        assert await sidecar.exit_code() == 0
 
 
 # --- the listener -----------------------------------------------------------------------------
