@@ -27,6 +27,7 @@ from sidecar.control.reload import Addresses, Reloader
 from sidecar.control.socket import ControlSocket, ControlSocketError
 from sidecar.dataplane.echo import EchoUpstream
 from sidecar.dataplane.executor import Clock, Executor
+from sidecar.dataplane.gate import Gate
 from sidecar.dataplane.images import ImageFetcher
 from sidecar.dataplane.listener import Handler, HttpListener
 from sidecar.dataplane.server import DataServer, Program
@@ -76,6 +77,7 @@ class Sidecar:
         self.reloader = Reloader(load, self.current, self.store, self.instruments, self._swapped)
         recorder = self.instruments.recorder
         self.images = ImageFetcher()
+        gate = Gate(self.store, self.current)
         self.data = DataServer(
             Program(
                 current=self.current,
@@ -84,13 +86,19 @@ class Sidecar:
                 report=self.report,
                 recorder=recorder,
                 images=self.images,
+                gate=gate,
                 redact=self.instruments.redact,
                 instance=uuid.uuid4().hex[:16],
                 new_id=_new_id,
                 born=int(self.clock.wall()),
             ),
             Executor(
-                self.upstream, EchoUpstream(self.clock.wall()), self.store, recorder, self.clock
+                self.upstream,
+                EchoUpstream(self.clock.wall()),
+                self.store,
+                gate,
+                recorder,
+                self.clock,
             ),
             self.clock,
         )

@@ -276,7 +276,8 @@ def test_the_words_of_labels(label: str, words: list[str]) -> None:
 
 
 EXAMPLE: Mapping[str, Any] = {
-    "backends": {"x": {"auth": {"forward": {}}, "breaker": {"slow": {}}}},
+    "listeners": {"data": {"queue": {}}},
+    "backends": {"x": {"auth": {"forward": {}}, "breaker": {"slow": {}}, "queue": {}}},
     "routes": {"x": {"targets": [{"backend": "x"}]}},
 }
 

@@ -19,12 +19,14 @@ from sidecar.config.schema import (
     DefaultTimeoutsSection,
     ForwardSection,
     NamedSecretSection,
+    QueueSection,
     QuirksSection,
     SecretSection,
 )
 from sidecar.config.secret import Secret
 from sidecar.config.snapshot import Backend, Credential, Forward, Place, Quirks, UsageInStream
 from sidecar.dialects import DIALECTS, by_name
+from sidecar.policy.admission import Bounds
 from sidecar.policy.breaker import BreakerSettings, RateSettings, SlowSettings
 from sidecar.policy.health import ProbeSettings
 from sidecar.policy.routing import Timeouts
@@ -170,6 +172,7 @@ class BackendResolver:
             fingerprint=_fingerprint(
                 dialect.name, url, quirks.path, _reference(auth), ca or "", section.proxy or ""
             ),
+            bounds=bounds(path, section.in_flight, section.queue, self._report),
             breaker=self._breaker(path, section.breaker),
         )
 
@@ -354,6 +357,19 @@ class BackendResolver:
         except UnicodeDecodeError:
             self._report.error(path, f"{shown(file)}: not text", "a text file")
             return None
+
+
+def bounds(
+    path: KeyPath, in_flight: int | None, queue: QueueSection | None, report: Report
+) -> Bounds:
+    """How many requests may be in flight and wait; `path` is where both keys stand."""
+    if queue is not None and in_flight is None:
+        report.error(
+            (*path, "queue"), "a queue", "in_flight beside it",
+            "nothing waits where any number may be in flight", at_key=True,
+        )  # fmt: skip
+    queue = queue or QueueSection()
+    return Bounds(in_flight, queue.size, queue.wait)
 
 
 def locality(url: str) -> bool | None:

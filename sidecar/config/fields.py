@@ -108,6 +108,7 @@ Rate = Annotated[
 ]
 Truth = Annotated[bool, Field(strict=True), BeforeValidator(_truth)]
 Port = Annotated[int, Field(ge=1, le=65535), BeforeValidator(_whole)]
+QueueSize = Annotated[int, Field(ge=0), BeforeValidator(_whole)]
 Retries = Annotated[int, Field(ge=0, le=10), BeforeValidator(_whole)]
 Count = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
 Share = Annotated[float, Field(gt=0, le=1)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from sidecar.config import complaints
-from sidecar.config.backends import BackendResolver, Surroundings
+from sidecar.config.backends import BackendResolver, Surroundings, bounds
 from sidecar.config.base_url import LOOPBACK
 from sidecar.config.complaints import Checked
 from sidecar.config.document import Document
@@ -146,7 +146,10 @@ def _listeners(section: ListenersSection, folder: str, report: Report) -> tuple[
         )
         for name, listener in (("data", data), ("admin", admin))
     }
-    bound["data"] = replace(bound["data"], keepalive=data.keepalive, commit_after=data.commit_after)
+    within = bounds(("listeners", "data"), data.in_flight, data.queue, report)
+    bound["data"] = replace(
+        bound["data"], keepalive=data.keepalive, commit_after=data.commit_after, bounds=within
+    )
     _check_open(data, bound["data"], report)
     _check_socket(section.control, folder, report)
     if data.port == admin.port:

@@ -24,6 +24,7 @@ from sidecar.config.fields import (
     Name,
     OneOf,
     Port,
+    QueueSize,
     QuirkPath,
     Rate,
     Retries,
@@ -75,6 +76,15 @@ class LogSection(Section):
     """auto is pretty on a terminal and JSON elsewhere."""
 
 
+class QueueSection(Section):
+    """Where requests wait once as many are in flight as may be."""
+
+    size: QueueSize = 100
+    """How many may wait; 0 for none."""
+    wait: Timeout = 30.0
+    """How long one may wait."""
+
+
 class DataSection(Section):
     """The listener that applications talk to."""
 
@@ -92,6 +102,10 @@ class DataSection(Section):
     """When a stream that waits for a backend gets its head, or none."""
     manage: Text | None = None
     """Name of the backend whose models clients may pull, push, create, copy and delete."""
+    in_flight: Count | None = None
+    """Requests at once; no limit unless given."""
+    queue: QueueSection | None = None
+    """Where further requests wait."""
 
 
 class AdminSection(Section):
@@ -299,6 +313,10 @@ class BackendSection(Section):
     """Active health checks."""
     breaker: BreakerSection = BreakerSection()
     """When it is ejected for its failures."""
+    in_flight: Count | None = None
+    """Requests that it gets at once; no limit unless given."""
+    queue: QueueSection | None = None
+    """Where further requests wait."""
     quirks: QuirksSection = QuirksSection()
     """Deviations from the dialect."""
     ca: Text | None = None

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Literal
 
 from sidecar.config.secret import Secret
+from sidecar.policy.admission import Bounds
 from sidecar.policy.breaker import BreakerSettings
 from sidecar.policy.budget import BudgetSettings
 from sidecar.policy.health import ProbeSettings
@@ -90,6 +91,7 @@ class Backend:
     local: bool | None  # address is local, is public, or is a name that only DNS can tell (None)
     fingerprint: str
     breaker: BreakerSettings = field(default_factory=BreakerSettings)
+    bounds: Bounds = field(default_factory=Bounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class Listener:
     """Where to listen: addresses and a port; how long clients of streams wait in silence.
 
     After `commit_after` seconds (None: never) a stream gets its head, and a sign of life whenever
-    nothing has come for `keepalive` seconds.
+    nothing has come for `keepalive` seconds. `bounds` are for that of applications.
     """
 
     addresses: tuple[str, ...]
@@ -105,6 +107,7 @@ class Listener:
     origins: tuple[str, ...] = ()
     keepalive: float = 15.0
     commit_after: float | None = None
+    bounds: Bounds = field(default_factory=Bounds)
 
 
 @dataclass(frozen=True, slots=True)

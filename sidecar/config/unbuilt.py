@@ -14,8 +14,6 @@ UNBUILT: tuple[tuple[str, tuple[object, ...], str], ...] = (
     ("listeners.public", (), "the public listener is"),
     ("listeners.data.keys", (), "checking keys of clients is"),
     ("listeners.admin.keys", (), "checking keys of clients is"),
-    ("backends.*.in_flight", (), "limiting the requests in flight of a backend is"),
-    ("backends.*.queue", (), "queueing for a backend is"),
     ("routes.*.public", (True,), "the public listener is"),
 )
 

@@ -9,10 +9,12 @@ import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from sidecar.config.snapshot import Backend, Snapshot
 from sidecar.dataplane.answer import Answer
 from sidecar.dataplane.deliver import deliver, pass_through
+from sidecar.dataplane.gate import Gate, Place, client_of
 from sidecar.dataplane.opening import Opened, check_status, open_answer
 from sidecar.dataplane.prepare import LONGEST_FIELD, Outbound, Prepared, context, prepare
 from sidecar.dataplane.resuming import Resumption, can_continue
@@ -76,6 +78,8 @@ class Job:
     patience: float = math.inf  # seconds that the client waits for more of an answer
     # what each candidate has refused and is not asked for again
     refused: dict[Candidate, frozenset[Feature]] = field(default_factory=dict)
+    # the backends that had no room for it, and why, behind the name
+    full: dict[str, str] = field(default_factory=dict)
 
     @property
     def last(self) -> float:
@@ -105,18 +109,24 @@ class Executor:
         upstream: Upstream,
         echo: Upstream,
         store: RuntimeStore,
+        gate: Gate,
         recorder: Recorder,
         clock: Clock,
     ) -> None:
         self._upstream = upstream
         self._echo = echo
         self._store = store
+        self._gate = gate
         self._recorder = recorder
         self._clock = clock
         self._calibrate_at: dict[str, float] = {}  # by backend, monotonic
 
     async def run(self, job: Job) -> None:
         """Answer a request from its plan. Raises Exhausted when nothing is left to try."""
+        with Place(partial(client_of, job.outbound.inbound)) as place:
+            await self._run(job, place)
+
+    async def _run(self, job: Job, place: Place) -> None:
         history: list[Outcome] = []
         waited = 0.0
         if _can_be_resumed(job):
@@ -124,6 +134,7 @@ class Executor:
         while True:
             step = self._next(job, history, waited)
             if isinstance(step, Wait):
+                place.leave()
                 await asyncio.sleep(step.seconds)
                 waited += step.seconds
                 continue
@@ -137,6 +148,8 @@ class Executor:
                     continue
             if not history and step.candidate > 0:
                 job.note.passed_over = self._standing(job, 0)
+            if not await self._has_room(job, place, step.candidate):
+                continue
             outcome = await self._attempt(job, step.candidate)
             history.append(outcome)
             if outcome.problem is None:
@@ -191,6 +204,8 @@ class Executor:
 
     def _next(self, job: Job, history: list[Outcome], waited: float) -> Step:
         now = self._clock.now()
+        if job.full and now >= job.deadline:
+            return GiveUp()  # it has waited for all its time
         return next_step(
             job.plan,
             history,
@@ -206,17 +221,33 @@ class Executor:
         job.note.budget_exhausted = job.note.budget_exhausted or not allowed
         return allowed
 
-    def _standing(self, job: Job, place: int) -> Standing:
-        candidate = job.plan.candidates[place]
+    def _standing(self, job: Job, number: int) -> Standing:
+        candidate = job.plan.candidates[number]
+        if why := job.full.get(candidate.backend):
+            return Standing(Availability.FULL, math.inf, why=why)
         backend = job.snapshot.backends[candidate.backend]
         return self._store.standing(backend, candidate.model, self._clock.now())
 
-    def _is_still_open(self, job: Job, place: int) -> bool:
+    def _is_still_open(self, job: Job, number: int) -> bool:
         """Whether the pause before a retry has not seen the backend ejected by others."""
-        return self._standing(job, place).availability in (
+        return self._standing(job, number).availability in (
             Availability.READY,
             Availability.RESTING,
         )
+
+    async def _has_room(self, job: Job, place: Place, number: int) -> bool:
+        """Take a place at a candidate's backend; where there is none, it is asked no more.
+
+        Who has waited for one looks again: the backend may have been ejected meanwhile.
+        """
+        backend = job.snapshot.backends[job.plan.candidates[number].backend]
+        was_ready = backend.bounds.in_flight is not None and self._standing(job, number).is_ready
+        why = await self._gate.to_backend(place, backend, job.deadline - self._clock.now())
+        if why is None:
+            return not was_ready or self._standing(job, number).is_ready
+        job.full[backend.name] = why
+        job.note.full.append(len(job.note.attempts))
+        return False
 
     async def _attempt(self, job: Job, place: int) -> Outcome:
         """One try against one backend, settled however it ends."""

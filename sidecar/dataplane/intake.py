@@ -50,6 +50,7 @@ class Inbound:
     raw: bytes
     body: Json  # `raw`, parsed
     key: str | None
+    peer: str = ""  # the client's address
     upload: Upload | None = None
 
 

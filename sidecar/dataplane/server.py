@@ -15,6 +15,7 @@ from sidecar.dataplane import headers, intake, known, planning, rescue
 from sidecar.dataplane.answer import Answer
 from sidecar.dataplane.endpoints import Asked, Endpoints
 from sidecar.dataplane.executor import Clock, Executor, Job, Timing
+from sidecar.dataplane.gate import Gate, Place, client_of
 from sidecar.dataplane.images import ImageFetcher
 from sidecar.dataplane.intake import Inbound, Upload
 from sidecar.dataplane.listener import headers_too_large
@@ -53,6 +54,7 @@ class Program:
     report: Report
     recorder: Recorder
     images: ImageFetcher
+    gate: Gate
     redact: Callable[[str], str]
     instance: str  # tells this sidecar from others on a request's way
     new_id: Callable[[], str]
@@ -149,12 +151,14 @@ class DataServer:
         if plan.route.deadline is not None and not self._is_ending:
             limit.reschedule(asyncio.get_running_loop().time() + plan.route.deadline)
             deadline = min(deadline, timing.started + plan.route.deadline)
-        self._program.store.retry_budget.deposit(snapshot.retry_budget, self._clock.now())
-        translation = Translation(inbound)
-        moment = self._moment(translation, timing)
-        outbound = Outbound(inbound, translation, plan.route, via, moment)
-        plan = await planning.best(plan, outbound, snapshot, self._program.images)
-        with self._program.store.request(plan.route.name):
+        store, gate, client = self._program.store, self._program.gate, partial(client_of, inbound)
+        with store.request(plan.route.name), Place(client) as place:
+            await gate.to_listener(place, snapshot, deadline - self._clock.now())
+            store.retry_budget.deposit(snapshot.retry_budget, self._clock.now())
+            translation = Translation(inbound)
+            moment = self._moment(translation, timing)
+            outbound = Outbound(inbound, translation, plan.route, via, moment)
+            plan = await planning.best(plan, outbound, snapshot, self._program.images)
             job = Job(outbound, plan, answer, snapshot, note, timing, deadline, patience)
             await self._attended(job, asked, steering)
 
@@ -294,6 +298,7 @@ class DataServer:
             raw=raw,
             body=body,
             key=headers.client_key(http.headers),
+            peer=http.remote or "",
             upload=upload,
         )
 

@@ -23,16 +23,20 @@ def conclude(plan: Plan, history: Sequence[Outcome], standings: Mapping[int, Sta
 
     `standings` tells by place why candidates were not asked. A final problem speaks for itself; an
     overlong context is what the client can mend; else the last fault that is not merely "not here"
-    or "not with this key".
+    or "not with this key". Where all that was asked found the request wrong for it, one without
+    room might not have.
     """
+    has_full = any(one.availability is Availability.FULL for one in standings.values())
     if not history:
-        return _nobody(plan, standings)
+        return (_overloaded if has_full else _nobody)(plan, history, standings)
     problems = [outcome.problem for outcome in history if outcome.problem is not None]
     last = problems[-1]
     if history[-1].disposition is not Disposition.FINAL:
         too_long = [one for one in problems if one.kind is ProblemKind.CONTEXT_LENGTH]
         telling = [one for one in problems if one.kind not in _SAYS_LITTLE]
         last = (too_long or telling or problems)[-1]
+        if has_full and OUTCOMES[last.kind].request == "client_error":
+            return _overloaded(plan, history, standings)
     if len(problems) == 1 and len(plan.candidates) == 1:
         name = plan.candidates[0].backend
         return replace(_own_words(last), message=f"Backend {name!r} {last.message}")
@@ -84,7 +88,7 @@ def _untried(standing: Standing) -> str:
         case Availability.UNHEALTHY:
             return f"unhealthy{f': {standing.why}' if standing.why else ''}{again}"
         case Availability.FULL:
-            return "has as many requests as it may"
+            return standing.why or "has as many requests as it may"
         case Availability.RESTING:
             return f"rests for {standing.wait:.0f} s more"
         case Availability.DRAINING:
@@ -93,7 +97,23 @@ def _untried(standing: Standing) -> str:
             return "switched off"
 
 
-def _nobody(plan: Plan, standings: Mapping[int, Standing]) -> Problem:
+def _overloaded(
+    plan: Plan,
+    history: Sequence[Outcome],
+    standings: Mapping[int, Standing],
+) -> Problem:
+    told = "; ".join(_lines(plan, history, standings))
+    return Problem(
+        ProblemKind.UNAVAILABLE,
+        f"No backend of route {plan.route.name!r} has room for this request. {told}. Come back in "
+        f"{COME_BACK:g} s; or raise `in_flight` or `queue` of a backend, or add a target.",
+        code="overloaded",
+        retry_after=COME_BACK,
+        quotes=any(one.problem is not None and one.problem.quotes for one in history),
+    )
+
+
+def _nobody(plan: Plan, history: Sequence[Outcome], standings: Mapping[int, Standing]) -> Problem:
     if not plan.candidates:
         names = ", ".join(repr(target.backend) for target in plan.route.targets)
         return Problem(
@@ -102,7 +122,7 @@ def _nobody(plan: Plan, standings: Mapping[int, Standing]) -> Problem:
             "or switch it on.",
             code="no_backend",
         )
-    told = "; ".join(_lines(plan, [], standings))
+    told = "; ".join(_lines(plan, history, standings))
     waits = [one.wait for one in standings.values() if math.isfinite(one.wait)]
     return Problem(
         ProblemKind.UNAVAILABLE,

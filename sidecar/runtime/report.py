@@ -9,6 +9,7 @@ from dataclasses import asdict
 from urllib.parse import urlsplit
 
 from sidecar.config.snapshot import Backend, Snapshot
+from sidecar.policy.admission import Bounds, Line
 from sidecar.policy.availability import Availability
 from sidecar.policy.routing import OTHER, Route, Target
 from sidecar.runtime.current import Current
@@ -75,6 +76,7 @@ class Report:
             },
             "backends": [self._backend(backend, now) for backend in backends],
             "routes": [self._route(snapshot, route, now) for route in routes if snapshot],
+            "listener": _load(self._store.line, snapshot.data.bounds) if snapshot else None,
             "last_faults": [asdict(fault) for fault in reversed(self._store.faults)],
         }
 
@@ -89,8 +91,13 @@ class Report:
             yield "backend_up", name, float(state.is_up)
             yield "backend_last_success_timestamp_seconds", name, state.last_success or 0.0
             yield "backend_info", (*name, backend.dialect.name, backend.preset or ""), 1.0
+            has_limit = backend.bounds.in_flight is not None
+            if has_limit:
+                yield "queued_requests", name, float(state.line.waiting)
             for one in Availability:
-                if one is Availability.DISABLED and backend.enabled:
+                if (one is Availability.DISABLED and backend.enabled) or (
+                    one is Availability.FULL and not has_limit
+                ):
                     continue  # not under this configuration
                 yield "backend_availability", (*name, one), float(one is here)
         for route in snapshot.routes.routes:
@@ -99,6 +106,7 @@ class Report:
         known = [route.name for route in snapshot.routes.routes]
         for route_name in known:
             yield "inflight_requests", (route_name,), float(self._store.in_flight[route_name])
+        yield "inflight_requests_limit", (), float(snapshot.data.bounds.in_flight or 0)
         # a request may outlive its route
         elsewhere = [count for name, count in self._store.in_flight.items() if name not in known]
         yield "inflight_requests", (OTHER,), float(sum(elsewhere))
@@ -121,7 +129,7 @@ class Report:
             "drained": state.drained,
             "healthy": not state.health.is_unhealthy,
             "probe": _probe(state, now),
-            "in_flight": state.in_flight,
+            **_load(state.line, backend.bounds),
             "attempts": {"ok": state.ok, "failed": state.failed},
             "success_rate": round(state.ok / tried, 4) if tried else None,
             "latency": asdict(latency) if latency else None,
@@ -197,6 +205,10 @@ def _probe(state: BackendState, now: float) -> dict[str, object] | None:
         "latency": None if verdict.latency is None else round(verdict.latency, 4),
         "age": round(now - at, 1),
     }
+
+
+def _load(line: Line, bounds: Bounds) -> dict[str, object]:
+    return {"in_flight": line.in_flight, "limit": bounds.in_flight, "queued": line.waiting}
 
 
 def _has_echo(snapshot: Snapshot) -> bool:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from sidecar.config.snapshot import Backend, Credential, Forward, Snapshot
 from sidecar.neutral.problem import Problem, ProblemKind
+from sidecar.policy.admission import Line
 from sidecar.policy.availability import Availability, Facts, Standing, standing
 from sidecar.policy.breaker import Breaker, Change
 from sidecar.policy.budget import RetryBudget
@@ -76,6 +77,7 @@ class BackendState:
     model_breakers: ModelBreakers = field(default_factory=ModelBreakers)
     health: Health = field(default_factory=Health)
     in_flight: int = 0
+    line: Line = field(default_factory=Line)  # the requests that stay here or wait to
     rest_until: float = 0.0
     rest_since: float = 0.0
     rest_why: str = ""
@@ -214,6 +216,7 @@ class RuntimeStore:
         self.calibration = Calibration()
         self.faults: deque[Fault] = deque(maxlen=FAULTS_KEPT)
         self.in_flight: Counter[str] = Counter()  # requests, by route
+        self.line = Line()  # of the data listener
         self._states: dict[BackendKey, BackendState] = {}
 
     @contextmanager
@@ -282,7 +285,10 @@ class RuntimeStore:
         """The same in a word, for people; a backend that is no longer configured drains."""
         if backend.enabled and self.state(backend).draining:
             return Availability.DRAINING
-        return self.standing(backend, model, now).availability
+        found = self.standing(backend, model, now).availability
+        # only the door itself can say who gets in: a newcomer may take the place of a waiter
+        is_full = found is Availability.READY and self.state(backend).line.is_full(backend.bounds)
+        return Availability.FULL if is_full else found
 
     def probed(
         self, backend: Backend, verdict: ProbeVerdict, now: float, *, was_asked_for: bool = False
@@ -360,6 +366,8 @@ class RuntimeStore:
             if state.credential != backend.auth:
                 state.credential = backend.auth
                 state.rest_until = 0.0
+            state.line.admit(backend.bounds)
+        self.line.admit(snapshot.data.bounds)
         removed = [state for key, state in self._states.items() if key not in wanted]
         for state in removed:
             state.draining = True

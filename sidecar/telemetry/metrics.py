@@ -64,6 +64,12 @@ class StateGauge(NamedTuple):
 
 STATE_GAUGES: Mapping[str, StateGauge] = {
     "inflight_requests": StateGauge("Requests begun and not yet ended.", ("route",)),
+    "inflight_requests_limit": StateGauge(
+        "Requests that the data listener takes at once; 0 when there is no limit.", ()
+    ),
+    "queued_requests": StateGauge(
+        "Requests that wait for a place at a backend; of those that have a limit.", ("backend",)
+    ),
     "backend_up": StateGauge(
         "0 when the last three attempts that say anything about the backend all failed by its own "
         "fault, from its ejection until it is back, and while its probes fail, else 1.",

@@ -73,6 +73,7 @@ class RequestNote:
     attempts: list[Outcome] = field(default_factory=list)
     recoveries: list[tuple[Way, bool]] = field(default_factory=list)  # and whether it went on
     passed_over: Standing | None = None  # that of the first target, where another was asked first
+    full: list[int] = field(default_factory=list)  # attempts made when a backend had no room
     budget_exhausted: bool = False  # a retry was not made for want of budget
     problem: Problem | None = None  # what the request ended with, in-band or not
     status: int | None = None  # as sent to the client
@@ -173,9 +174,12 @@ class Recorder:
                 self._metrics.retries.labels(self._metrics.backend(after.backend)).inc()
             else:
                 self._metrics.fallbacks.labels(route, _fallback_reason(before)).inc()
-        if note.passed_over is not None:
-            reason = _PASSED_OVER[note.passed_over.availability]
-            self._metrics.fallbacks.labels(route, reason).inc()
+        full = sum(made < len(note.attempts) for made in note.full)
+        if full:
+            self._metrics.fallbacks.labels(route, "full").inc(full)
+        over = note.passed_over
+        if over is not None and over.availability is not Availability.FULL:  # it is counted above
+            self._metrics.fallbacks.labels(route, _PASSED_OVER[over.availability]).inc()
 
     def _count_tokens(self, note: RequestNote, route: str) -> None:
         metrics, usage = self._metrics, note.usage

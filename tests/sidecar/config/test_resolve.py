@@ -13,6 +13,7 @@ from sidecar.config.resolve import Resolved, resolve
 from sidecar.config.snapshot import Backend, Credential, Forward, UsageInStream
 from sidecar.dialects import DIALECTS
 from sidecar.neutral.problem import ProblemKind
+from sidecar.policy.admission import Bounds
 from sidecar.policy.breaker import BreakerSettings, RateSettings, SlowSettings
 from sidecar.policy.outcome import Disposition
 from sidecar.wire.contract import Traits
@@ -451,3 +452,41 @@ def test_what_a_route_does_when_all_are_ejected(word: str, tries: bool) -> None:
     routes = {"r": {"targets": target("a"), "when_all_open": word}}
     found = run(config({"a": A}, routes)).snapshot.routes.routes[0]
     assert found.tries_ejected is tries
+
+
+# --- how many at once ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("keys", "bounds"),
+    [
+        ({}, Bounds(None)),
+        ({"in_flight": 4}, Bounds(4, size=100, wait=30)),
+        ({"in_flight": "4", "queue": {"size": 0}}, Bounds(4, size=0, wait=30)),
+        ({"in_flight": 1, "queue": {"wait": "2m"}}, Bounds(1, size=100, wait=120)),
+    ],
+)
+def test_bounds(keys: dict[str, Any], bounds: Bounds) -> None:
+    assert the_backend(**keys).bounds == bounds
+    listening = run(config(listeners={"data": keys})).snapshot
+    assert (listening.data.bounds, listening.admin.bounds) == (bounds, Bounds(None))
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"in_flight": 0}, "in_flight: found 0"),
+        ({"in_flight": 1, "queue": {"size": -1}}, "queue.size: found -1"),
+        ({"in_flight": 1, "queue": {"wait": 0}}, "queue.wait: found 0"),
+        ({"queue": {"size": 3}}, "queue: found a queue, expected in_flight beside it"),
+    ],
+)
+def test_bounds_that_cannot_be(keys: dict[str, Any], words: str) -> None:
+    (backend,) = told(one(**keys))
+    assert f"backends.a.{words}" in backend
+    (listener,) = told(config(listeners={"data": keys}))
+    assert f"listeners.data.{words}" in listener
+
+
+def test_bounds_are_no_other_target() -> None:
+    assert the_backend().fingerprint == the_backend(in_flight=1).fingerprint

@@ -78,8 +78,6 @@ def test_faults_in_words(data: dict[str, object], words: list[str]) -> None:
         ({"tunnel": {"quick": True}}, "the tunnel"),
         ({"listeners": {"public": {}}}, "the public listener"),
         ({"listeners": {"data": {"keys": {}}}}, "keys of clients"),
-        (backend(in_flight=4), "in flight"),
-        (backend(queue={"size": 3}), "queueing"),
         (route(public=True), "the public listener"),
     ],
 )

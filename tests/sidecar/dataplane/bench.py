@@ -11,11 +11,13 @@ from sidecar.config.snapshot import Backend
 from sidecar.dataplane import rescue
 from sidecar.dataplane.answer import Answer
 from sidecar.dataplane.executor import Clock, Executor, Job, Timing
+from sidecar.dataplane.gate import Gate
 from sidecar.dataplane.intake import Inbound
 from sidecar.dataplane.upstream import RawReply, UpstreamCall
 from sidecar.neutral.problem import AttemptFailed, Problem, SidecarError
 from sidecar.policy.backoff import RetrySettings
 from sidecar.policy.routing import Candidate, Plan, Route
+from sidecar.runtime.current import Current
 from sidecar.runtime.store import BackendKey, RuntimeStore
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.recorder import Recorder, RequestNote
@@ -64,12 +66,20 @@ class Bench:
         names = [one.name for one in self.backends]
         usual = replace(route("chat", *names), retry=AT_ONCE, losses_strict=self.strict)
         self.snapshot = snapshot(self.backends, [usual])
+        self.current = Current(self.snapshot)
         self.metrics.prepare(self.snapshot)
         self.store.reconcile(self.snapshot)
         self.recorder = Recorder(self.metrics)
         clock = Clock(lambda: self.now, lambda: 0.0, lambda: 0.0)
         self.upstream = Scripted()
-        self.executor = Executor(self.upstream, self.upstream, self.store, self.recorder, clock)
+        self.executor = Executor(
+            self.upstream,
+            self.upstream,
+            self.store,
+            Gate(self.store, self.current),
+            self.recorder,
+            clock,
+        )
 
     @property
     def route(self) -> Route:

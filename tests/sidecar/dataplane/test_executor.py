@@ -11,6 +11,7 @@ from sidecar.dataplane.executor import CALIBRATE_EVERY, LOSSES_NAMED
 from sidecar.dataplane.intake import Inbound
 from sidecar.dataplane.prepare import LONGEST_FIELD
 from sidecar.neutral.problem import Problem, ProblemKind
+from sidecar.policy.admission import Bounds
 from sidecar.runtime.calibration import ModelKey
 from sidecar.runtime.store import RuntimeStore
 from sidecar.wire import json
@@ -431,3 +432,77 @@ async def test_why_the_first_target_was_passed_over_is_noted() -> None:
     ran = await bench.run(asks(), b=[Reply(whole("Hi"))])
     assert ran.asked == ["b"]
     assert bench.value("fallbacks_total", route="chat", reason="circuit_open") == 1
+
+
+# --- backends without room ------------------------------------------------------------------------
+
+
+def narrow(name: str, size: int = 0) -> Backend:
+    return replace(there(OPENAI, name), bounds=Bounds(in_flight=1, size=size, wait=0.01))
+
+
+def taken(bench: Bench, *names: str) -> None:
+    """The only place at these backends is taken by somebody else."""
+    for one in bench.backends:
+        if one.name in names:
+            assert bench.store.state(one).line.enter(one.bounds)
+
+
+@pytest.mark.parametrize("size", [0, 1])
+async def test_a_backend_without_room_is_passed_over(size: int) -> None:
+    bench = Bench([narrow("a", size), narrow("b")])
+    taken(bench, "a")
+    ran = await bench.run(asks(), b=[Reply(whole("Hi"))])
+    assert (ran.response.status_code, ran.asked) == (200, ["b"])
+    assert ran.response.headers["x-sidecar-attempts"] == "1"
+    assert bench.value("fallbacks_total", route="chat", reason="full") == 1
+    assert bench.value("fallbacks_total", route="chat", reason="resting") == 0
+    assert bench.store.state(bench.backends[0]).failed == 0
+    assert [bench.store.state(one).line.in_flight for one in bench.backends] == [1, 0]
+
+
+async def test_where_nobody_has_room_the_client_is_told_who_and_what_to_do() -> None:
+    bench = Bench([narrow("a"), narrow("b", size=1)])
+    taken(bench, "a", "b")
+    ran = await bench.run(asks())
+    assert (ran.response.status_code, ran.asked) == (503, [])
+    assert ran.response.headers["retry-after"] == "5"
+    assert "x-should-retry" not in ran.response.headers
+    assert ran.error["code"] == "overloaded"
+    told = ran.error["message"]
+    assert "a: takes no more requests at once, and has no queue (1 in flight, 0 waiting)" in told
+    assert "b: had no free place in the time that a request may wait" in told
+    assert "raise `in_flight`" in told and "add a target" in told
+    assert ran.note.result == "overloaded"
+    assert bench.value("rejected_requests_total", reason="overload") == 1
+    assert bench.value("fallbacks_total", route="chat", reason="full") == 0
+
+
+async def test_a_retry_keeps_its_place() -> None:
+    bench = Bench([narrow("a")])
+    failed = Problem(K.CONNECT, "refused the connection")
+    ran = await bench.run(asks(), a=[failed, failed, Reply(whole("Hi"))])
+    assert (ran.response.status_code, ran.asked) == (200, ["a", "a", "a"])
+    assert bench.store.state(bench.backends[0]).line.in_flight == 0
+
+
+async def test_who_found_the_next_full_does_not_come_back_for_ever() -> None:
+    bench = Bench([narrow("a"), narrow("b")])
+    taken(bench, "b")
+    lost = Problem(K.TIMEOUT, "said nothing")
+    ran = await bench.run(asks(), a=[lost])
+    assert (ran.response.status_code, ran.asked) == (504, ["a"])
+    assert ran.error["message"] == (
+        "No backend of this route could answer. a: said nothing; b: takes no more requests at "
+        "once, and has no queue (1 in flight, 0 waiting)."
+    )
+    assert [bench.store.state(one).line.in_flight for one in bench.backends] == [0, 1]
+
+
+async def test_a_place_is_free_again_whatever_ends_the_answer() -> None:
+    bench = Bench([narrow("a")])
+    line = bench.store.state(bench.backends[0]).line
+    cut = [Reply(says("Hel"), Problem(K.TRUNCATED, "broke off"), headers=SSE_TYPE)]
+    for script in ([Reply(b"{}", status=400)], [Reply(b"", status=401)], cut):
+        await bench.run(asks(stream=True), a=script)
+        assert line.in_flight == 0

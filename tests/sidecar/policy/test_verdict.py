@@ -146,3 +146,36 @@ def test_what_nobody_has_words_for_names_the_field(size: int) -> None:
     problem = verdict(history, size)
     assert (problem.kind, problem.param, problem.status) == (K.CANNOT_TRANSLATE, "n", None)
     assert problem.code == "cannot_translate"
+
+
+FULL = "takes no more requests, and its queue is full (4 in flight, 9 waiting)"
+NO_ROOM = Standing(Availability.FULL, math.inf, why=FULL)
+
+
+def test_where_nobody_has_room_the_client_is_told_to_come_back() -> None:
+    resting = Standing(Availability.RESTING, 7)
+    problem = verdict([], standings={P: resting, F: NO_ROOM})
+    assert (problem.kind, problem.code, problem.retry_after) == (K.UNAVAILABLE, "overloaded", 5)
+    assert problem.message == (
+        f"No backend of route 'chat' has room for this request. primary: rests for 7 s more; "
+        f"fallback: {FULL}. Come back in 5 s; or raise `in_flight` or `queue` of a backend, or add "
+        "a target."
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "verdict_kind"),
+    [
+        (K.CONTEXT_LENGTH, K.UNAVAILABLE),
+        (K.UNKNOWN_MODEL, K.UNAVAILABLE),
+        (K.CANNOT_TRANSLATE, K.UNAVAILABLE),
+        (K.BAD_REQUEST, K.BAD_REQUEST),
+        (K.BACKEND_ERROR, K.BACKEND_ERROR),
+        (K.RATE_LIMITED, K.RATE_LIMITED),
+        (K.BACKEND_AUTH, K.BACKEND_AUTH),
+    ],
+)
+def test_one_without_room_might_have_answered(kind: ProblemKind, verdict_kind: ProblemKind) -> None:
+    problem = verdict([failure(P, kind)], standings={F: NO_ROOM})
+    assert problem.kind is verdict_kind
+    assert f"fallback: {FULL}" in problem.message

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from sidecar.config.snapshot import Snapshot
+from sidecar.config.snapshot import Listener, Snapshot
 from sidecar.neutral.problem import ProblemKind
+from sidecar.policy.admission import Bounds, Ticket
 from sidecar.policy.health import FALL, RISE, Finding, ProbeVerdict
 from sidecar.runtime.current import Current
 from sidecar.runtime.life import Life
@@ -154,3 +155,27 @@ def test_what_an_operator_drained_is_shown() -> None:
     program.store.drain(HOME)
     home = program.status()["backends"][0]
     assert (home["availability"], home["drained"]) == ("draining", True)
+
+
+def test_limits_and_queues_are_told() -> None:
+    one = Bounds(in_flight=1, size=1)
+    home = backend("home", bounds=one)
+    data = Listener(("127.0.0.1",), 14400, bounds=Bounds(in_flight=8))
+    program = Program(snapshot([home, OFF], [route("chat", "home")], data=data))
+    line = program.store.state(home).line
+    assert line.enter(one) and line.join(Ticket("a", lambda: None), one)
+    assert program.store.line.enter(data.bounds)
+    status, gauges = program.status(), program.gauges()
+    first, second = status["backends"]
+    assert (first["in_flight"], first["limit"], first["queued"]) == (1, 1, 1)
+    assert (second["in_flight"], second["limit"], second["queued"]) == (0, None, 0)
+    assert status["listener"] == {"in_flight": 1, "limit": 8, "queued": 0}
+    assert first["availability"] == "full"
+    assert program.report.health()["status"] == "degraded"
+    assert gauges["queued_requests", "home"] == 1
+    assert ("queued_requests", "off") not in gauges
+    assert ("backend_availability", "off", "full") not in gauges
+    assert gauges["backend_availability", "home", "full"] == 1
+    assert gauges["route_available_backends", "chat"] == 0
+    assert gauges["inflight_requests_limit",] == 8
+    assert Program().gauges()["inflight_requests_limit",] == 0

@@ -4,6 +4,7 @@ import pytest
 
 from sidecar.config.snapshot import Backend
 from sidecar.neutral.problem import ProblemKind
+from sidecar.policy.admission import Bounds, Ticket
 from sidecar.policy.availability import Availability
 from sidecar.policy.outcome import Outcome
 from sidecar.runtime.store import PROBATION_LOOK, BackendKey, RuntimeStore
@@ -248,3 +249,16 @@ class TestReconcile:
         assert rest_of(store, 0, old) == 60
         store.reconcile(snapshot([new]))
         assert rest_of(store, 0, new) == 0
+
+    def test_a_line_is_kept_and_new_bounds_let_waiters_in(self) -> None:
+        narrow = backend("home", bounds=Bounds(in_flight=1, size=1))
+        store, woken = store_with(narrow), []
+        for line in (store.state(narrow).line, store.line):
+            assert line.enter(narrow.bounds)
+            assert line.join(Ticket("a", lambda: woken.append("in")), narrow.bounds)
+        assert store.availability(narrow, 0) is Availability.FULL
+        wide = backend("home", bounds=Bounds(in_flight=2))
+        store.reconcile(snapshot([wide]))
+        assert woken == ["in", "in"]
+        assert store.state(wide).line.in_flight == store.line.in_flight == 2
+        assert store.availability(wide, 0) is Availability.READY

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.config.snapshot import Snapshot
 from sidecar.dialects import DIALECTS, anthropic_messages
+from sidecar.policy.admission import Bounds
 from sidecar.policy.routing import Route, Target
 from sidecar.runtime.current import Current
 from sidecar.runtime.life import Life
@@ -20,7 +21,7 @@ from tests.sidecar.examples import TIMEOUTS, backend, route, snapshot
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
 
-BACKENDS = [backend(name) for name in ("a", "b", "c", "d")]
+BACKENDS = [*(backend(name) for name in "abc"), backend("d", bounds=Bounds(4))]
 ROUTES = [route("one", "a", "b"), route("two", "c", "d"), route("three", "a")]
 USUAL = snapshot(BACKENDS, ROUTES)
 

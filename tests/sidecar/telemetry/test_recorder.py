@@ -103,7 +103,6 @@ def test_retries_and_fallbacks_follow_from_the_attempts(
         (Availability.EJECTED, "circuit_open"),
         (Availability.READY, "circuit_open"),
         (Availability.UNHEALTHY, "unhealthy"),
-        (Availability.FULL, "full"),
         (Availability.RESTING, "resting"),
         (Availability.DRAINING, "draining"),
     ],
@@ -127,6 +126,26 @@ def test_ejections_and_returns_are_logged(
         ("WARNING", "backend 'p' is ejected for 30 s after 5 failures in a row"),
         ("INFO", "backend 'p', model 'm', is back"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("full", "history", "fallbacks"),
+    [
+        ([0], [succeeded("f", 1)], {"full": 1}),
+        ([0], [], {}),
+        ([1], [failed("p", K.TIMEOUT), succeeded("f", 2)], {"timeout": 1, "full": 1}),
+        ([1], [failed("p", K.TIMEOUT)], {}),
+    ],
+)
+def test_a_move_away_from_a_full_backend_is_counted(
+    records: Records, full: list[int], history: list[Any], fallbacks: dict[str, int]
+) -> None:
+    over = Standing(Availability.FULL) if 0 in full else None
+    records.recorder.request_ended(note(attempts=history, full=full, passed_over=over))
+    for reason in catalogue.FALLBACK_REASONS:
+        assert records.value("fallbacks_total", route="chat", reason=reason) == fallbacks.get(
+            reason, 0
+        )
 
 
 @pytest.mark.parametrize(
