@@ -6,6 +6,7 @@ Each attempt is settled exactly once, whatever ends it, with the blame where it 
 import asyncio
 import math
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -78,6 +79,7 @@ class Job:
     patience: float = math.inf  # seconds that the client waits for more of an answer
     # what each candidate has refused and is not asked for again
     refused: dict[Candidate, frozenset[Feature]] = field(default_factory=dict)
+    keys_refused: Counter[str] = field(default_factory=Counter)  # by backend
     # the backends that had no room for it, and why, behind the name
     full: dict[str, str] = field(default_factory=dict)
 
@@ -99,6 +101,7 @@ class _Progress:
     usage: Usage | None = None
     model: str | None = None
     streamed: bool = False
+    at_once: bool = False  # the same target may be asked again in another way
 
 
 class Executor:
@@ -286,6 +289,8 @@ class Executor:
         disposition = Disposition.SUCCESS
         if problem is not None:
             disposition = disposition_of(problem, job.plan.route.on)
+            if progress.at_once and disposition is Disposition.FAIL_OVER:
+                disposition = Disposition.RETRY_SAME  # by another key
             upload = job.outbound.inbound.upload
             if upload is not None and upload.started:
                 disposition = Disposition.FINAL  # its body is gone
@@ -304,6 +309,7 @@ class Executor:
             duration=self._clock.now() - progress.started,
             usage=progress.usage,
             committed=job.answer.committed,
+            at_once=progress.at_once,
             streamed=progress.streamed,
             load=progress.usage.load if progress.usage is not None else 0.0,
         )
@@ -314,7 +320,9 @@ class Executor:
         """Send, open, deliver. Raises AttemptFailed, and RequestRefused for a body too large."""
         self._describe(job, backend)
         without = job.refused.get(candidate, frozenset())
-        prepared = prepare(job.outbound, candidate, backend, without)
+        turn = self._store.state(backend).key_turn
+        outbound = replace(job.outbound, turn=turn) if turn else job.outbound
+        prepared = prepare(outbound, candidate, backend, without)
         self._tell_losses(job, backend, prepared.losses)
         job.timing.prepared = job.timing.prepared or self._clock.now()
         try:
@@ -324,11 +332,27 @@ class Executor:
             if upload is not None and upload.refused is not None:
                 raise upload.refused from failed
             problem = failed.problem
-            if prepared.key.forwarded and problem.kind is ProblemKind.BACKEND_AUTH:
-                problem = replace(problem, kind=ProblemKind.CLIENT_AUTH)
+            if problem.kind is ProblemKind.BACKEND_AUTH:
+                problem = self._key_refused(job, backend, prepared, turn, problem)
             if problem.kind is ProblemKind.UNSUPPORTED:
                 problem = self._do_without(job, candidate, backend, prepared, problem)
+            progress.at_once = problem.kind is ProblemKind.UNSUPPORTED or (
+                problem.kind is ProblemKind.BACKEND_AUTH
+                and job.keys_refused[backend.name] < prepared.key.count
+            )
             raise AttemptFailed(problem) from failed
+
+    def _key_refused(
+        self, job: Job, backend: Backend, prepared: Prepared, turn: int, problem: Problem
+    ) -> Problem:
+        """Whose key was refused: the client's own, or one of ours, which is not used again soon."""
+        if prepared.key.forwarded:
+            return replace(problem, kind=ProblemKind.CLIENT_AUTH)
+        job.keys_refused[backend.name] += 1
+        state = self._store.state(backend)
+        if state.key_turn == turn:  # else another request has found out already
+            state.key_turn = turn + 1
+        return problem
 
     def _describe(self, job: Job, backend: Backend) -> None:
         """Tell the client whom it hears."""

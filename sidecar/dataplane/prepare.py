@@ -69,6 +69,7 @@ class Outbound:
     via: str
     moment: Moment
     resumption: Resumption | None = None  # of a stream that broke behind its first token
+    turn: int = 0  # which of the backend's keys it is, where there are several
 
     @property
     def is_continued(self) -> bool:
@@ -219,7 +220,7 @@ def _prepared(
     outbound: Outbound, candidate: Candidate, backend: Backend, passage: Passage, body: bytes | None
 ) -> Prepared:
     inbound, dialect = outbound.inbound, backend.dialect
-    key = key_for(backend, inbound.key)
+    key = key_for(backend, inbound.key, outbound.turn)
     upload = inbound.upload
     foreign = [
         start

@@ -99,6 +99,7 @@ class Outcome:
     duration: float = 0.0
     usage: Usage | None = None
     committed: bool = False  # the client had already received content
+    at_once: bool = False  # its target may be asked again, in another way
     streamed: bool = False  # the backend was asked for a stream
     load: float = 0.0  # of that time, what a model took to load, where the backend tells it
 

@@ -75,7 +75,7 @@ def next_step(
                 wait is not None
                 and wait <= moment.time_left
                 and _is_open_to(standing_of(last.candidate), wait)
-                and (_is_without_feature(last) or may_retry())
+                and (last.at_once or may_retry())
             ):
                 return Try(last.candidate, wait)
         elif last.disposition is not Disposition.FAIL_OVER:
@@ -115,15 +115,11 @@ def _is_open_to(standing: Standing, wait: float) -> bool:
     return standing.is_ready or (rests and standing.wait <= wait)
 
 
-def _is_without_feature(last: Outcome) -> bool:
-    return last.problem is not None and last.problem.kind is ProblemKind.UNSUPPORTED
-
-
 def _retry_wait(plan: Plan, history: Sequence[Outcome], draw: float) -> float | None:
     """Seconds until the last candidate is asked again; None where it is not."""
     last, settings = history[-1], plan.route.retry
-    if _is_without_feature(last):
-        return 0.0  # at once, without the feature that was refused
+    if last.at_once:
+        return 0.0  # without the feature that was refused, or by another key
     here = [outcome for outcome in history if outcome.candidate == last.candidate]
     if len(here) > settings.attempts:
         return None

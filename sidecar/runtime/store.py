@@ -83,6 +83,7 @@ class BackendState:
     rest_why: str = ""
     on_probation: bool = False  # since a rest: one trial at a time, until one is taken
     trials: int = 0  # attempts in flight that began on probation
+    key_turn: int = 0  # which of its keys is in use; one more with each that was refused
     credential: Credential | Forward | None = None  # a new key clears the old one's rest
     # its models, by name in lower case: what it tells of them, and its own name; None until known
     entries: Mapping[str, ModelEntry] | None = None

@@ -34,7 +34,9 @@ def failure(
 ) -> Outcome:
     """An attempt that failed, with the disposition that the table gives it."""
     problem = Problem(kind, f"failed by {kind}", retry_after=retry_after)
-    return Outcome(place, NAMES[place], "m", disposition_of(problem, on or {}), problem)
+    at_once = kind is ProblemKind.UNSUPPORTED
+    disposition = disposition_of(problem, on or {})
+    return Outcome(place, NAMES[place], "m", disposition, problem, at_once=at_once)
 
 
 def success(place: int) -> Outcome:

@@ -396,3 +396,9 @@ def test_a_model_that_did_not_do_it_is_asked_again_and_then_another_one() -> Non
 
 def test_what_one_dialect_has_no_words_for_goes_to_the_next_one() -> None:
     assert step([failure(P, K.CANNOT_TRANSLATE)]) == Try(F)
+
+
+def test_another_key_is_tried_at_once_whatever_the_budget_says() -> None:
+    refused = replace(failure(P, K.BACKEND_AUTH), disposition=D.RETRY_SAME, at_once=True)
+    assert step([refused], may_retry=never) == Try(P)
+    assert step([refused, failure(P, K.BACKEND_AUTH)]) == Try(F)
