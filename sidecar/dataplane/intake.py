@@ -2,10 +2,11 @@
 
 import asyncio
 import math
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from aiohttp import StreamReader, web
+from aiohttp import HttpVersion10, HttpVersion11, StreamReader, web
 
 from sidecar.neutral.problem import Problem, ProblemKind, RequestRefused
 from sidecar.wire import json
@@ -13,6 +14,8 @@ from sidecar.wire.contract import Dialect, Operation, RequestFacts, RequestLimit
 from sidecar.wire.json import Json
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+# the parser knows those of RTSP as well; TRACE would tell the client our key for the backend
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 STALL = 30.0  # seconds between two pieces of a body
 WHOLE = 300.0  # seconds for all of a body that is parsed
 
@@ -88,11 +91,18 @@ def check_length(http: web.BaseRequest, limit: int) -> None:
 def check_framing(http: web.BaseRequest) -> None:
     """Raises RequestRefused for what others on its way may read as another request than we do.
 
-    The parser takes codings that it does not know before `chunked`, and any address.
+    The parser takes other versions and methods, any coding before `chunked`, any length of 64 bits,
+    and any address.
     """
     coding = http.headers.get("Transfer-Encoding")
-    if coding is not None and coding.lower() != "chunked":
-        raise _odd(f"Its Transfer-Encoding {coding[:100]!r} is not plain `chunked`")
+    if coding is not None and (coding.lower() != "chunked" or http.version < HttpVersion11):
+        raise _odd(f"Its Transfer-Encoding {coding[:100]!r} is not `chunked` in HTTP/1.1")
+    if http.version not in (HttpVersion11, HttpVersion10):
+        raise _odd(f"It is of HTTP/{http.version.major}.{http.version.minor}")
+    if (http.content_length or 0) > sys.maxsize:  # the parser takes the largest for none at all
+        raise _odd(f"Its Content-Length {http.content_length} is no length")
+    if http.method not in METHODS:
+        raise _odd(f"It has the method {http.method}")
     target = http.raw_path
     if target.startswith("/") or (target == "*" and http.method == "OPTIONS"):
         return

@@ -11,7 +11,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import LineTooLong
 
 from sidecar.dataplane.answer import SERVER
@@ -89,7 +89,7 @@ class HttpListener(web.Server):
 
 
 class _Protocol(web.RequestHandler):
-    __slots__ = ("_has_begun", "_new_id", "_unfinished")
+    __slots__ = ("_has_begun", "_new_id", "_open_body", "_unfinished")
 
     def __init__(
         self,
@@ -103,6 +103,7 @@ class _Protocol(web.RequestHandler):
         self._new_id = new_id
         self._unfinished = unfinished
         self._has_begun = False  # some of a head has come
+        self._open_body: StreamReader | None = None  # of the last request, where it is not all here
 
     @property
     def is_idle(self) -> bool:
@@ -134,7 +135,7 @@ class _Protocol(web.RequestHandler):
         if self._request_count != before:
             self._has_begun = False
             self._unfinished.pop(self, None)
-            self._break_body()
+            self._follow_body()
         elif (
             not self._has_begun
             and (self._waits or not self._request_count)
@@ -144,20 +145,19 @@ class _Protocol(web.RequestHandler):
             self._unfinished.pop(self, None)
             self._unfinished[self] = self._loop.time() + HEAD_WITHIN
 
-    def _break_body(self) -> None:
+    def _follow_body(self) -> None:
         """Tell who reads a body that its framing broke: the parser forgets it, and goes on.
 
         It does that with an error in the place of a next request, which cannot begin before the
         body of the one before has ended.
         """
-        if len(self._messages) > 1:
-            body = self._messages[-2][1]
-        elif self._current_request is not None:
-            body = self._current_request.content
-        else:
-            return
-        if not body.is_eof() and body.exception() is None:
-            body.set_exception(web.RequestPayloadError("its framing is broken"))
+        before = self._messages[-2][1] if len(self._messages) > 1 else self._open_body
+        if before is not None and not before.is_eof() and before.exception() is None:
+            # not at once: a reader that the end of a chunk has just woken would not look for it
+            broken = web.RequestPayloadError("its framing is broken")
+            self._loop.call_soon(before.set_exception, broken)
+        body = self._messages[-1][1]
+        self._open_body = None if body.is_eof() else body
 
     def head_is_late(self) -> None:
         """Close it, with a word to a client that has sent some of a head."""

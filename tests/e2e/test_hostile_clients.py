@@ -61,7 +61,7 @@ async def rest_of(stream: Stream) -> bytes:
         try:
             while piece := await stream[0].read(65536):
                 raw += piece
-        except OSError:
+        except ConnectionError:
             pass
     return bytes(raw)
 

@@ -214,6 +214,8 @@ def _first_lines() -> list[Case]:
         "address of another port": b"POST http://localhost:1" + PATH + b" HTTP/1.1",
         "address with a name": b"POST http://me@localhost" + PATH + b" HTTP/1.1",
         "address of another scheme": b"POST ftp://localhost" + PATH + b" HTTP/1.1",
+        "TRACE": b"TRACE " + PATH + b" HTTP/1.1",
+        "a method of RTSP": b"PLAY " + PATH + b" HTTP/1.1",
         "CONNECT": b"CONNECT localhost:80 HTTP/1.1",
     }
     return [Case(f"first line: {n}", request(LENGTH, first=v)) for n, v in lines.items()]
