@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import logging
+import math
 import random
 import signal
 import time
@@ -107,6 +108,7 @@ class Sidecar:
         self._hurry = asyncio.Event()
         self._told_to_reload = asyncio.Event()
         self._runners: list[web.ServerRunner] = []
+        self._listeners: dict[str, HttpListener] = {}
 
     async def _swapped(self, snapshot: Snapshot, gone: Collection[BackendKey]) -> None:
         for key in gone:
@@ -148,6 +150,7 @@ class Sidecar:
             "loop lag": lambda: watch_loop(self.instruments.metrics.loop_lag.set),
             **self.asking(),
         }
+        work |= {f"{name} listener": one.watch for name, one in self._listeners.items()}
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(keep_running(name, one), name=name) for name, one in work.items()
@@ -169,7 +172,8 @@ class Sidecar:
         return snapshot.limits.header if snapshot else DEFAULT_HEADER_LIMIT
 
     async def _listen(self, name: str, handle: Handler, place: Listener) -> None:
-        server = HttpListener(handle, self._header_limit, _new_id)
+        most = ADMIN_CONNECTIONS if name == "admin" else connections_within(_open_files())
+        server = self._listeners[name] = HttpListener(handle, self._header_limit, _new_id, most)
         runner = web.ServerRunner(server, shutdown_timeout=LAST_WORDS)
         self._runners.append(runner)
         await runner.setup()
@@ -276,6 +280,26 @@ def _new_id() -> str:
     return f"{random.getrandbits(128):032x}"
 
 
+def connections_within(open_files: float) -> int:
+    """How many clients a process may serve that may have so many files open.
+
+    Each may need a connection to a backend as well, and the program some files of its own.
+    """
+    return int(max(16, min(MOST_CONNECTIONS, (open_files - OWN_FILES) // 2)))
+
+
+def _open_files() -> float:
+    try:
+        import resource
+    except ImportError:  # it does not exist for every system
+        return math.inf
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return math.inf if soft == resource.RLIM_INFINITY else soft
+
+
+MOST_CONNECTIONS = 10_000  # of clients
+ADMIN_CONNECTIONS = 100
+OWN_FILES = 50 + ADMIN_CONNECTIONS
 DEFAULT_HEADER_LIMIT = 64 * 1000  # bytes, while there is no configuration
 _NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn, TextIO
 from urllib.parse import quote
 
@@ -32,6 +33,7 @@ from sidecar.rehearsal.play import rehearse
 from sidecar.rehearsal.rows import ROWS
 
 EX_CONFIG = 78  # as in sysexits.h
+MOST_OPEN_FILES = 65_536  # more than the connections that are ever kept
 
 _EPILOG = """\
 examples:
@@ -199,11 +201,25 @@ def _run(options: argparse.Namespace) -> int:
             raise
         first = error
     doors = load.doors(chosen.path, os.environ)
+    _raise_open_files()
     return _run_loop(
         _until_the_end(
             serve(first, chosen.load, doors, lambda snapshot: _announce(snapshot, chosen))
         )
     )
+
+
+def _raise_open_files() -> None:
+    """Each connection is an open file; the usual soft limit is for programs that have few."""
+    try:
+        import resource
+    except ImportError:  # it does not exist for every system
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):  # some systems have a lower limit than they tell
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _until_the_end(work: Awaitable[None]) -> NoReturn:

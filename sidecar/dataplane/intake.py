@@ -1,9 +1,12 @@
 """HTTP body → `Inbound`: read within limits, parsed once, kept exactly as received."""
 
+import asyncio
+import math
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, StreamReader, web
 
 from sidecar.neutral.problem import Problem, ProblemKind, RequestRefused
 from sidecar.wire import json
@@ -11,6 +14,10 @@ from sidecar.wire.contract import Dialect, Operation, RequestFacts, RequestLimit
 from sidecar.wire.json import Json
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+# the parser knows those of RTSP as well; TRACE would tell the client our key for the backend
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+STALL = 30.0  # seconds between two pieces of a body
+WHOLE = 300.0  # seconds for all of a body that is parsed
 
 
 class Upload:
@@ -30,7 +37,8 @@ class Upload:
     async def _flow(self) -> AsyncIterator[bytes]:
         self.started = True
         try:
-            async for chunk in _bounded(self._http, self._limit):
+            # it may be a model of many gigabytes, so that all of it may take as long as it likes
+            async for chunk in _bounded(self._http, self._limit, math.inf):
                 yield chunk
         except RequestRefused as refused:
             self.refused = refused
@@ -59,7 +67,7 @@ async def read_json(
 ) -> tuple[bytes, Json, RequestFacts]:
     """The body as it came, parsed, and what routing needs of it. Raises RequestRefused."""
     check_length(http, limits.body)
-    raw = b"".join([chunk async for chunk in _bounded(http, limits.body)])
+    raw = b"".join([chunk async for chunk in _bounded(http, limits.body, WHOLE)])
     try:
         body = json.loads(raw)
     except json.InvalidJson as error:
@@ -81,14 +89,49 @@ def check_length(http: web.BaseRequest, limit: int) -> None:
         raise _too_large(limit)
 
 
-async def _bounded(http: web.BaseRequest, limit: int) -> AsyncIterator[bytes]:
-    """The body's chunks, refused as soon as they pass the limit."""
+def check_framing(http: web.BaseRequest) -> None:
+    """Raises RequestRefused for what others on its way may read as another request than we do.
+
+    The parser takes other versions and methods, any coding before `chunked`, any length of 64 bits,
+    and any address.
+    """
+    coding = http.headers.get("Transfer-Encoding")
+    if coding is not None and (coding.lower() != "chunked" or http.version < HttpVersion11):
+        raise _odd(f"Its Transfer-Encoding {coding[:100]!r} is not `chunked` in HTTP/1.1")
+    if http.version not in (HttpVersion11, HttpVersion10):
+        raise _odd(f"It is of HTTP/{http.version.major}.{http.version.minor}")
+    if (http.content_length or 0) > sys.maxsize:  # the parser takes the largest for none at all
+        raise _odd(f"Its Content-Length {http.content_length} is no length")
+    if http.method not in METHODS:
+        raise _odd(f"It has the method {http.method}")
+    target = http.raw_path
+    if target.startswith("/") or (target == "*" and http.method == "OPTIONS"):
+        return
+    scheme, _, rest = target.partition("://")
+    authority = rest.partition("/")[0]
+    if scheme not in ("http", "https") or authority != http.headers.get("Host"):
+        raise _odd(f"It asks for {target[:100]!r}, which is not a path of its Host")
+
+
+def _odd(told: str) -> RequestRefused:
+    return RequestRefused(
+        Problem(
+            ProblemKind.BAD_REQUEST,
+            f"This is not a valid HTTP/1.1 request: {told[0].lower()}{told[1:]}. Check what sends "
+            "it.",
+            code="invalid_http",
+        )
+    )
+
+
+async def _bounded(http: web.BaseRequest, limit: int, whole: float) -> AsyncIterator[bytes]:
+    """The body's chunks, refused as soon as they pass a limit of size or time."""
     if http.headers.get("Expect", "").lower() == "100-continue":
         await http.writer.write(CONTINUE)
         http.writer.output_size = 0  # nothing of the answer is sent yet
     size = 0
     try:
-        async for chunk in http.content.iter_any():
+        async for chunk in _in_time(http.content, whole):
             size += len(chunk)
             if size > limit:
                 raise _too_large(limit)
@@ -101,6 +144,39 @@ async def _bounded(http: web.BaseRequest, limit: int) -> AsyncIterator[bytes]:
                 code="invalid_body",
             )
         ) from None
+
+
+async def _in_time(content: StreamReader, whole: float) -> AsyncIterator[bytes]:
+    """The chunks of a body, each within STALL and all within `whole` seconds.
+
+    Only waiting for the client counts, not what is done with the chunks meanwhile.
+    """
+    now = asyncio.get_running_loop().time
+    end = now() + whole
+    while True:
+        if content.is_eof():  # all has come, and there is nothing to wait for
+            chunk = await content.readany()
+        else:
+            try:
+                async with asyncio.timeout_at(min(now() + STALL, end)):
+                    chunk = await content.readany()
+            except TimeoutError:
+                raise _too_slow(whole if now() >= end else STALL) from None
+        if not chunk:
+            return
+        yield chunk
+
+
+def _too_slow(seconds: float) -> RequestRefused:
+    return RequestRefused(
+        Problem(
+            ProblemKind.BAD_REQUEST,
+            f"The rest of the request body did not come within {seconds:g} s. Check the client's "
+            "connection, and send it again.",
+            status=408,
+            code="request_timeout",
+        )
+    )
 
 
 def _too_large(limit: int) -> RequestRefused:

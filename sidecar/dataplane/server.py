@@ -83,7 +83,8 @@ class DataServer:
         asked = self._endpoints.find(http.path, http.headers)
         timing = Timing(self._clock.now())
         answer = Answer(http, asked.dialect, request_id, lambda: self._content_goes_out(timing))
-        answer.closing = self._program.life.settling
+        # behind a wish to speak another protocol the parser loses its place
+        answer.closing = self._program.life.settling or "Upgrade" in http.headers
         note = RequestNote(request_id, asked.operation)
         limit = asyncio.timeout(None)
         self.in_flight += 1
@@ -101,6 +102,7 @@ class DataServer:
         except Exception as error:  # noqa: BLE001  # here a request meets rescue
             if isinstance(error, TimeoutError) and limit.expired():
                 error = Exhausted(self._out_of_time(note))
+            answer.closing = answer.closing or not http.content.is_eof()
             await rescue.respond(answer, asked.dialect, error, note, self._program.redact)
         finally:
             self.in_flight -= 1
@@ -228,7 +230,12 @@ class DataServer:
     def _check_doors(
         self, http: web.BaseRequest, asked: Asked, answer: Answer, snapshot: Snapshot | None
     ) -> None:
-        """Refuse web pages, tunnels, foreign names, and heads that are too large."""
+        """Refuse web pages, tunnels, foreign names, and heads that are too large or ambiguous."""
+        try:
+            intake.check_framing(http)
+        except RequestRefused:
+            answer.closing = True  # whatever comes next on this connection may be part of it
+            raise
         address = http.get_extra_info("sockname")
         problem = doors.refuse(
             http.method,

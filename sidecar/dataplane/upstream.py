@@ -135,12 +135,12 @@ class HttpUpstream:
         flows = isinstance(call.body, AsyncIterator)
         trace = SimpleNamespace(reused=False)
         try:
-            return _Reply(await self._request(call, trace, fresh=flows))
+            return _reply(await self._request(call, trace, fresh=flows))
         except _ERRORS as error:
             if not (trace.reused and _is_lost(error)):
                 raise AttemptFailed(_problem_of(error, call)) from error
         try:
-            return _Reply(await self._request(call, trace, fresh=True))
+            return _reply(await self._request(call, trace, fresh=True))
         except _ERRORS as error:
             raise AttemptFailed(_problem_of(error, call)) from error
 
@@ -243,6 +243,16 @@ class _Reply:
             self._response.release()
         else:
             self._response.close()
+
+
+def _reply(response: aiohttp.ClientResponse) -> _Reply:
+    """The answer, whose end must be beyond doubt: of an unknown coding the parser knows none."""
+    coding = response.headers.get("Transfer-Encoding")
+    if coding is not None and coding.lower() != "chunked":
+        response.close()
+        told = f"sent its answer in an unknown Transfer-Encoding, {coding[:100]!r}"
+        raise AttemptFailed(Problem(ProblemKind.PROTOCOL, told))
+    return _Reply(response)
 
 
 def _is_lost(error: Exception) -> bool:

@@ -91,6 +91,16 @@ def chain(*fakes: Backend, backends: Mapping[str, Config] | None = None, **route
     }
 
 
+def with_relay(*fakes: Backend) -> Config:
+    """The same, and a route that relays every other path."""
+    config = chain(*fakes)
+    routes = config["routes"]
+    assert isinstance(routes, dict)
+    targets = [{"backend": fake.name} for fake in fakes]
+    routes["rest"] = {"relay": True, "targets": targets}
+    return config
+
+
 # for tests whose many failures are to be seen one by one
 NEVER_EJECTED: Config = {"breaker": {"failures": 1_000_000, "rate": {"calls": 1_000_000}}}
 QUICK_RETRY: Config = {"attempts": 2, "backoff": {"base": "10ms", "cap": "50ms"}}

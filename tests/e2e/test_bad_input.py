@@ -208,6 +208,54 @@ async def test_many_headers_too_large_together(sidecar: Sidecar) -> None:
     assert status_of(answer) == 431
 
 
+async def test_too_many_headers(sidecar: Sidecar, backend: Backend) -> None:
+    lines = "".join(f"a{number}: \r\n" for number in range(1000))  # with Host one more
+    data = f"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n".encode()
+    answer = await rude(sidecar.data_port, data)
+    assert status_of(answer) == 431
+    assert b'"headers_too_large"' in answer
+    assert b"1000 header fields" in answer
+    assert not backend.requests
+
+
+async def test_an_address_of_a_megabyte(sidecar: Sidecar, backend: Backend) -> None:
+    before = sidecar.rss
+    data = b"GET /v1/models?" + b"a" * MB + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    answer = await rude(sidecar.data_port, data)
+    assert status_of(answer) == 431
+    assert b"address" in answer
+    assert sidecar.rss - before < 50 * MB
+    assert not backend.requests
+
+
+DEEP = 100_000
+BOMBS = {
+    "arrays": b"[" * DEEP + b"]" * DEEP,
+    "arrays without an end": b"[" * DEEP,
+    "objects": b'{"a":' * DEEP + b"1" + b"}" * DEEP,
+    "number of 100,000 digits": b"9" * DEEP,
+    "exponent": b"1e" + b"9" * 100,
+    "NaN": b"NaN",
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS.keys())
+@pytest.mark.parametrize("path", [CHAT, "/v1/messages", "/v1/responses", "/api/chat"])
+async def test_json_that_is_a_bomb_costs_nothing(
+    sidecar: Sidecar, backend: Backend, path: str, bomb: bytes
+) -> None:
+    await sidecar.ask(chat())
+    backend.requests.clear()
+    before = sidecar.rss
+    body = b'{"model":"chat","messages":[{"role":"user","content":"hi"}],"temperature":%b}' % bomb
+    got = await sidecar.ask(data=body, path=path)
+    assert got.status == 400
+    assert b"invalid_json" in got.raw
+    assert got.seconds < 5
+    assert sidecar.rss - before < 50 * MB
+    assert not backend.requests
+
+
 @pytest.mark.parametrize(
     "junk",
     [

@@ -8,22 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.client import chat, rude, status_of
-from tests.e2e.harness import Config, Sidecar, chain
+from tests.e2e.harness import Sidecar, chain, with_relay
 from tests.fakes import behaviours as b
 from tests.fakes.answers import text_of
 from tests.fakes.backend import Backend
 from tests.fakes.seen import Seen
 
 STRAY = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
-
-
-def with_relay(*fakes: Backend) -> Config:
-    config = chain(*fakes)
-    routes = config["routes"]
-    assert isinstance(routes, dict)
-    targets = [{"backend": fake.name} for fake in fakes]
-    routes["rest"] = {"relay": True, "targets": targets}
-    return config
 
 
 async def test_row_5_what_nobody_asked_for_is_never_an_answer(tmp_path: Path) -> None:
