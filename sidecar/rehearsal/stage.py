@@ -31,6 +31,7 @@ from sidecar.wire.contract import Dialect
 Reach = Literal["http", "dns", "tls"]
 
 EPOCH = 1_700_000_000.0  # the wall time at which every play begins
+CONNECTIONS = 100  # many more than a row has clients
 _ROOM = 64_000  # bytes of a head, as `limits.header` may be too small for no client
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -124,7 +125,9 @@ class Stage:
     def __init__(self, scene: Scene, program: Sidecar, loop: Clockwork) -> None:
         self.scene = scene
         self._program, self._loop = program, loop
-        self._listener = HttpListener(program.data.handle, lambda: _ROOM, lambda: "rehearsal")
+        self._listener = HttpListener(
+            program.data.handle, lambda: _ROOM, lambda: "rehearsal", CONNECTIONS
+        )
         self._server: asyncio.Server | None = None
         self._started = 0.0
 
