@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from sidecar.config.snapshot import Backend, Snapshot
+from sidecar.dataplane import tries
 from sidecar.dataplane.answer import Answer
 from sidecar.dataplane.deliver import deliver, pass_through
 from sidecar.dataplane.opening import Opened, check_status, open_answer
@@ -25,6 +26,7 @@ from sidecar.policy.routing import Candidate, Plan
 from sidecar.policy.verdict import conclude
 from sidecar.runtime.calibration import ModelKey
 from sidecar.runtime.store import Attempt, RuntimeStore
+from sidecar.telemetry.optional import Part
 from sidecar.telemetry.recorder import Recorder, RequestNote
 from sidecar.wire.contract import Feature, Operation
 
@@ -229,6 +231,7 @@ class Executor:
         common = job.answer.common
         common["x-sidecar-backend"] = backend.name
         common["x-sidecar-attempts"] = str(len(job.note.attempts) + 1)
+        common[tries.HEADER] = tries.header(job.note.attempts, backend.name)
         for name in ("x-sidecar-echo", "x-sidecar-losses"):
             common.pop(name, None)
         if backend.echo:
@@ -328,7 +331,9 @@ class Executor:
         elif told is not None:
             progress.usage, progress.model = told.usage, told.model
         job.note.answered_model = progress.model or job.note.answered_model
-        self._calibrate(job, candidate, progress.usage)
+        self._recorder.optional.run(
+            Part.CALIBRATION, lambda: self._calibrate(job, candidate, progress.usage)
+        )
 
     def _calibrate(self, job: Job, candidate: Candidate, usage: Usage | None) -> None:
         """Learn now and then how many tokens this backend makes of a request; it takes time."""

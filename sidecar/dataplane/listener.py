@@ -65,7 +65,7 @@ class _Protocol(web.RequestHandler):
                 "This is not a valid HTTP/1.1 request. Check what sends it.",
                 code="invalid_http",
             )
-        status, body = DIALECTS[0].encode_error(problem, None)
+        status, body = DIALECTS[0].encode_error(problem)
         headers = {
             "x-request-id": self._new_id(),
             "x-sidecar-attempts": "0",

@@ -262,7 +262,8 @@ def _problem_of(error: Exception, call: UpstreamCall) -> Problem:
     host = URL(call.url).host
     match error:
         case aiohttp.ConnectionTimeoutError():
-            return Problem(ProblemKind.TIMEOUT, f"gave no connection within {call.connect:g} s")
+            told = f"gave no connection within {call.connect:g} s"
+            return Problem(ProblemKind.TIMEOUT, told, setting="timeouts.connect")
         case aiohttp.ClientConnectorDNSError():
             return Problem(ProblemKind.DNS, f"has a name that cannot be resolved: {host}")
         case aiohttp.ClientConnectorCertificateError():

@@ -73,7 +73,7 @@ def next_step(
             if last.problem is not None and last.problem.kind is ProblemKind.UNSUPPORTED:
                 return Try(last.candidate)  # at once, without the feature that was refused
             wait = _retry_wait(plan, history, moment.draw)
-            if wait is not None and wait <= moment.time_left and may_retry():
+            if wait is not None and wait < moment.time_left and may_retry():
                 return Try(last.candidate, wait)
         elif last.disposition is not Disposition.FAIL_OVER:
             return GiveUp()
@@ -88,7 +88,7 @@ def next_step(
         if rest <= 0:
             return Try(place)
     soonest = min(rests, default=math.inf)
-    if soonest <= min(plan.route.retry.max_wait - moment.waited, moment.time_left):
+    if soonest <= plan.route.retry.max_wait - moment.waited and soonest < moment.time_left:
         return Wait(soonest)
     return GiveUp()
 

@@ -1,8 +1,8 @@
 """Every metric family: its name, help, labels and buckets. Nothing else creates a metric.
 
 Labels are names of the configuration or closed sets; whatever is not configured is `other`. All
-label sets of a configuration exist at 0 from the moment it loads, so that `rate` sees the first
-failure. Time series of vanished routes and backends go with them.
+label sets that a configuration can fill exist at 0 from the moment it loads, so that `rate` sees
+the first failure. Time series of vanished routes and backends go with them.
 """
 
 import sys
@@ -25,6 +25,7 @@ from sidecar.dialects import DIALECTS
 from sidecar.neutral.request import Severity
 from sidecar.policy.outcome import OUTCOMES
 from sidecar.policy.routing import OTHER, is_pattern
+from sidecar.telemetry.optional import Part
 from sidecar.wire.contract import Operation
 
 PREFIX = "llm_sidecar"
@@ -163,6 +164,11 @@ class Metrics:
             "config_hash", "The first 48 bits of the configuration's revision, as a number."
         )
         self.reloads = self._counter("config_reloads", "Configurations read anew.", ("result",))
+        self.optional_failures = self._counter(
+            "optional_failures",
+            "Failures of parts that requests can do without, and did without.",
+            ("part",),
+        )
         self.draining = self._gauge("draining", "1 from the stop signal to the end.")
         self.loop_lag = self._gauge(
             "event_loop_lag_seconds", "How late the event loop woke a task that slept a second."
@@ -208,6 +214,8 @@ class Metrics:
             self.rejected.labels(reason)
         for result in RELOAD_RESULTS:
             self.reloads.labels(result)
+        for part in Part:
+            self.optional_failures.labels(part)
         for backend in snapshot.backends:
             self.first_byte.labels(backend)
             self.retries.labels(backend)
@@ -219,8 +227,9 @@ class Metrics:
             self.time_to_first_token.labels(route.name)
             self.time_per_output_token.labels(route.name)
             self.proxy_overhead.labels(route.name)
-            for reason in FALLBACK_REASONS:
-                self.fallbacks.labels(route.name, reason)
+            if len(route.targets) > 1:  # else there is nobody to move on to
+                for reason in FALLBACK_REASONS:
+                    self.fallbacks.labels(route.name, reason)
             for reason in ABORTED_REASONS:
                 self.aborted.labels(route.name, reason)
             for target in route.targets:

@@ -5,7 +5,7 @@ ended. Recording is an optional part: when it fails, that is logged once and no 
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -16,6 +16,7 @@ from sidecar.policy.outcome import OUTCOMES, Outcome
 from sidecar.policy.routing import OTHER
 from sidecar.telemetry.logs import fields
 from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.optional import Optionals, Part
 from sidecar.wire.contract import Operation
 
 _log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class RequestNote:
     asked_model: str | None = None
     answered_model: str | None = None
     stream: bool = False
+    client_retry: int | None = None  # which try of the client's this is, 0 for the first
     attempts: list[Outcome] = field(default_factory=list)
     budget_exhausted: bool = False  # a retry was not made for want of budget
     problem: Problem | None = None  # what the request ended with, in-band or not
@@ -82,15 +84,15 @@ class RequestNote:
 
 
 class Recorder:
-    """Writes metrics, and one log line per request."""
+    """Writes metrics, and one log line per request. `optional` runs what may fail, here too."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._complained = False
+        self.optional = Optionals(lambda part: metrics.optional_failures.labels(part).inc())
 
     def attempt_ended(self, outcome: Outcome) -> None:
         """An attempt was settled."""
-        self._optional(lambda: self._count_attempt(outcome))
+        self.optional.run(Part.METRICS, lambda: self._count_attempt(outcome))
 
     def crossed(self, client: str, backend: str, losses: Iterable[Loss]) -> None:
         """A request lost something on its way from the client's dialect into a backend's."""
@@ -100,22 +102,14 @@ class Recorder:
             for loss in losses:
                 counter.labels(client, backend, loss.severity).inc()
 
-        self._optional(count)
+        self.optional.run(Part.METRICS, count)
 
     def request_ended(self, note: RequestNote) -> None:
         """The client has its answer, or has left."""
         if note.is_probe:
             return
-        self._optional(lambda: self._count_request(note))
-        self._optional(lambda: _log.info("request", extra=request_line(note)))
-
-    def _optional(self, write: Callable[[], None]) -> None:
-        try:
-            write()
-        except Exception:  # noqa: BLE001 - telemetry must never fail a request
-            if not self._complained:
-                self._complained = True
-                _log.exception("recording failed; further failures of this kind are not logged")
+        self.optional.run(Part.METRICS, lambda: self._count_request(note))
+        self.optional.run(Part.LOG, lambda: _log.info("request", extra=request_line(note)))
 
     def _count_attempt(self, outcome: Outcome) -> None:
         backend = self._metrics.backend(outcome.backend)
@@ -192,6 +186,7 @@ def request_line(note: RequestNote) -> dict[str, object]:
         model=note.asked_model,
         answered_model=note.answered_model,
         stream=note.stream,
+        client_retry=note.client_retry or None,
         attempts=[_attempt_line(outcome) for outcome in note.attempts],
         result=note.result,
         status=note.status,
