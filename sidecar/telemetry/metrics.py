@@ -169,6 +169,8 @@ class Metrics:
             "Failures of parts that requests can do without, and did without.",
             ("part",),
         )
+        for part in Part:
+            self.optional_failures.labels(part)
         self.draining = self._gauge("draining", "1 from the stop signal to the end.")
         self.loop_lag = self._gauge(
             "event_loop_lag_seconds", "How late the event loop woke a task that slept a second."
@@ -214,8 +216,6 @@ class Metrics:
             self.rejected.labels(reason)
         for result in RELOAD_RESULTS:
             self.reloads.labels(result)
-        for part in Part:
-            self.optional_failures.labels(part)
         for backend in snapshot.backends:
             self.first_byte.labels(backend)
             self.retries.labels(backend)
