@@ -11,6 +11,7 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ from tests.e2e.matrix.clients import CLIENTS
 from tests.e2e.matrix.talk import Ask, Client, Failed
 from tests.fakes import behaviours as b
 from tests.fakes.backend import Backend
+from tests.fakes.seen import Seen
+from tests.fakes.strict.backend import KEY, StrictBackend
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -78,6 +81,10 @@ def routes(fakes: Fakes) -> Config:
                 ],
                 "retry": NO_RETRY,
             }
+            for name, fake in fakes.items()
+        },
+        **{
+            f"{name}--breaks": route(fake, scenarios=["breaks"], retry=NO_RETRY)
             for name, fake in fakes.items()
         },
         "long": {"targets": [{"backend": OPENAI, "model": "long"}]},
@@ -245,26 +252,71 @@ async def test_what_asks_no_backend_has_no_tries(stage: Stage) -> None:
 # --- behind the first token ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("client", "other"), PAIRS)
-async def test_an_error_event_bears_the_same(stage: Stage, client: str, other: str) -> None:
-    fake = stage.world.backends[other]
+async def broken_stream(stage: Stage, client: str, other: str, fault: str) -> tuple[bytes, str]:
+    """What the client got of a stream that fails once it has heard some of it, and its id."""
+    fake, sidecar = stage.world.backends[other], stage.world.sidecar
     fake.go_on = asyncio.Event()
-    sidecar = stage.world.sidecar
-    body = {**chat(client, stream=True), "model": f"{other}--cut"}
+    body = {**chat(client, stream=True), "model": f"{other}--{fault}"}
     data, kind = json.dumps(body).encode(), {"content-type": "application/json"}
     async with (
         asyncio.timeout(HANG),
         sidecar.http.post(sidecar.base_url + PATHS[client], data=data, headers=kind) as reply,
     ):
         raw = await reply.content.readany()
+        assert reply.status == 200
         fake.go_on.set()
         raw += await reply.content.read()
+    return raw, reply.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(("client", "other"), PAIRS)
+async def test_an_error_event_bears_the_same(stage: Stage, client: str, other: str) -> None:
+    raw, request_id = await broken_stream(stage, client, other, "cut")
     last = raw.rstrip(b"\n").split(b"\n")[-1].removeprefix(b"data: ")
     message, beside = told(client, json.loads(last))
-    assert beside["request_id"] == reply.headers["x-request-id"]
+    assert beside["request_id"] == request_id
     (attempt,) = beside["attempts"]
     assert (attempt["backend"], attempt["outcome"]) == (other, "truncated")
     assert attempt["reason"] in message
+
+
+# --- keys ----------------------------------------------------------------------------------------
+
+
+def leaking(fake: StrictBackend) -> b.Behaviour:
+    """As it is, but the error in its stream repeats the key."""
+
+    def play(seen: Seen) -> b.Steps:
+        *steps, _, end = fake.rest(seen)
+        said = fake.vendor.failure(len(steps) - 2)
+        told = re.sub(rb'("message"|"error"): "[^"]*"', rb'\1: "bad key %b"' % KEY.encode(), said)
+        return (*steps, b.Send(b.chunked(told)), end)
+
+    return play
+
+
+def _played(steps: b.Steps, seen: Seen) -> b.Steps:
+    return steps
+
+
+@pytest.mark.parametrize(("client", "other"), PAIRS)
+async def test_a_key_that_a_backend_repeats_goes_no_further(
+    stage: Stage, client: str, other: str
+) -> None:
+    fake, sidecar = stage.world.backends[other], stage.world.sidecar
+    for escaped in (KEY, KEY.replace("-", "\\u002d")):
+        raw = json.dumps(fake.vendor.error(403, "your key KEY is bad")).replace("KEY", escaped)
+        then(fake, partial(_played, b.whole(403, raw.encode(), headers=[("x-ratelimit-key", KEY)])))
+        got = await stage.world.ask(client, f"to-{other}", chat(client))
+        assert got.status == 502
+        assert KEY not in json.dumps(got.json)
+        assert KEY not in str(got.headers)
+    then(fake, leaking(fake))
+    streamed, request_id = await broken_stream(stage, client, other, "breaks")
+    assert b"bad key ***" in streamed
+    assert KEY.encode() not in streamed
+    await sidecar.request_line(request_id)
+    assert KEY not in sidecar.output
 
 
 # --- what the clients' SDKs say ------------------------------------------------------------------

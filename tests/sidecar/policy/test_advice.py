@@ -155,8 +155,8 @@ def test_advice(problem: Problem, known: Known, told: str | None) -> None:
     "kind",
     [
         K.BACKEND_ERROR, K.PROTOCOL, K.TRUNCATED, K.UNMET, K.UNSUPPORTED, K.BAD_REQUEST,
-        K.TOO_LARGE, K.FORBIDDEN, K.CANNOT_TRANSLATE, K.CLIENT_GONE, K.NOT_LOCAL, K.UNAVAILABLE, K.SHUTDOWN,
-        K.LOOP, K.INTERNAL,
+        K.TOO_LARGE, K.FORBIDDEN, K.CANNOT_TRANSLATE, K.CLIENT_GONE, K.NOT_LOCAL,
+        K.UNAVAILABLE, K.SHUTDOWN, K.LOOP, K.INTERNAL,
     ],
 )  # fmt: skip
 def test_where_nothing_helps_nothing_is_said(kind: ProblemKind) -> None:
