@@ -272,7 +272,10 @@ async def serve(
         program.reloader.refuse(str(first))
     else:
         await program.reloader.accept(first)
-    await program.run(doors, announce)
+    try:
+        await program.run(doors, announce)
+    finally:
+        program.instruments.logs.flush()
 
 
 def _new_id() -> str:

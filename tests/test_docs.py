@@ -29,6 +29,7 @@ from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.neutral.request import Severity
 from sidecar.policy.outcome import MOVABLE, OUTCOMES
 from sidecar.telemetry import metrics
+from sidecar.telemetry.optional import Part
 from sidecar.wire.contract import Operation
 from tests.declared import BACKEND, CLIENT, Declared, declared
 from tests.e2e.harness import Sidecar
@@ -268,6 +269,7 @@ def test_the_catalogue_of_metrics() -> None:
         ("reason of rejected requests", metrics.REJECTED_REASONS),
         ("reason of aborted streams", metrics.ABORTED_REASONS),
         ("outcome of attempts", metrics.ATTEMPT_OUTCOMES),
+        ("part", list(Part)),
     ],
 )
 def test_the_words_of_labels(label: str, words: list[str]) -> None:
@@ -378,6 +380,6 @@ def test_error_codes() -> None:
     codes = {code for text in modules for code in re.findall(r"\bcode=\"(\w+)\"", text)}
     for dialect in DIALECTS:
         for kind in ProblemKind:
-            told_client = dialect.encode_error(Problem(kind, "so"), None)[1].decode()
+            told_client = dialect.encode_error(Problem(kind, "so"))[1].decode()
             codes |= set(re.findall(r'"code":"(\w+)"', told_client))
     assert codes <= told

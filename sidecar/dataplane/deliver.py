@@ -72,7 +72,8 @@ async def _flow(
         if error.problem.kind is not ProblemKind.TIMEOUT:
             raise
         told = f"fell silent for {idle:g} s in mid-stream"
-        raise AttemptFailed(Problem(ProblemKind.TIMEOUT, told)) from error
+        silent = Problem(ProblemKind.TIMEOUT, told, setting="timeouts.idle")
+        raise AttemptFailed(silent) from error
     stream.check_end()
     if end := stream.tap.end():
         await send(end)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from sidecar.config.snapshot import Backend, Snapshot
+from sidecar.dataplane import tries
 from sidecar.dataplane.answer import Answer
 from sidecar.dataplane.deliver import deliver, pass_through
 from sidecar.dataplane.gate import Gate, Place, client_of
@@ -32,6 +33,7 @@ from sidecar.policy.routing import Candidate, Plan, Way
 from sidecar.policy.verdict import conclude
 from sidecar.runtime.calibration import ModelKey
 from sidecar.runtime.store import Attempt, RuntimeStore
+from sidecar.telemetry.optional import Part
 from sidecar.telemetry.recorder import Recorder, RequestNote
 from sidecar.wire.contract import Feature, Operation, Resumed
 
@@ -359,6 +361,7 @@ class Executor:
         common = job.answer.common
         common["x-sidecar-backend"] = backend.name
         common["x-sidecar-attempts"] = str(len(job.note.attempts) + 1)
+        common[tries.HEADER] = tries.header(job.note.attempts, backend.name)
         for name in ("x-sidecar-echo", "x-sidecar-losses"):
             common.pop(name, None)
         if backend.echo:
@@ -462,7 +465,9 @@ class Executor:
         elif told is not None:
             progress.usage, progress.model = told.usage, told.model
         job.note.answered_model = progress.model or job.note.answered_model
-        self._calibrate(job, candidate, progress.usage)
+        self._recorder.optional.run(
+            Part.CALIBRATION, lambda: self._calibrate(job, candidate, progress.usage)
+        )
 
     def _calibrate(self, job: Job, candidate: Candidate, usage: Usage | None) -> None:
         """Learn now and then how many tokens this backend makes of a request; it takes time."""

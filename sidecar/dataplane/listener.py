@@ -235,7 +235,7 @@ class _Protocol(web.RequestHandler):
         return response
 
     def _told(self, problem: Problem) -> tuple[int, dict[str, str], bytes]:
-        status, body = DIALECTS[0].encode_error(problem, None)
+        status, body = DIALECTS[0].encode_error(problem)
         headers = {
             "x-request-id": self._new_id(),
             "x-sidecar-attempts": "0",

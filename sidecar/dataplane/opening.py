@@ -17,11 +17,13 @@ from sidecar.dataplane.upstream import RawReply
 from sidecar.neutral.problem import AttemptFailed, Problem, ProblemKind
 from sidecar.wire import json
 from sidecar.wire.contract import Tap
+from sidecar.wire.error_words import clipped
 
 ANSWER_LIMIT = 64 * 1024 * 1024  # bytes of a whole answer
 ERROR_LIMIT = 1024 * 1024  # bytes of an error answer
 GREETING_LIMIT = 256 * 1024  # bytes of greetings that are held back
 
+_BASE_URL = "base_url"  # the setting that may be wrong where a page or a redirect comes
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
@@ -98,12 +100,11 @@ def _whole(reply: RawReply, body: bytes, passage: Passage) -> Whole:
     try:
         parsed = json.loads(body)
     except json.InvalidJson:
-        start = " ".join(body[:80].decode("utf-8", "replace").split())
-        raise AttemptFailed(
-            Problem(
-                ProblemKind.PROTOCOL, f"answered {kind} instead of JSON: {start!r}", quotes=True
-            )
-        ) from None
+        start = clipped(" ".join(body[:400].decode("utf-8", "replace").split()), 80)
+        told = f"answered {kind} instead of JSON: {start!r}"
+        setting = _BASE_URL if _is_page(kind) else None
+        problem = Problem(ProblemKind.PROTOCOL, told, quotes=True, setting=setting)
+        raise AttemptFailed(problem) from None
     return passage.whole(parsed, body)
 
 
@@ -143,7 +144,8 @@ async def _folded(reply: RawReply, first: bytes, passage: Passage) -> Whole:
 
 async def _error(reply: RawReply, passage: Passage, now_wall: float) -> Problem:
     if reply.status < 400:
-        return Problem(ProblemKind.PROTOCOL, f"answered {reply.status}, a redirect")
+        told = f"answered {reply.status}, a redirect"
+        return Problem(ProblemKind.PROTOCOL, told, setting=_BASE_URL)
     try:
         body = await read_bounded(reply, ERROR_LIMIT)
     except AttemptFailed:
@@ -153,12 +155,19 @@ async def _error(reply: RawReply, passage: Passage, now_wall: float) -> Problem:
         is_json = isinstance(json.loads(body), dict)
     except json.InvalidJson:
         is_json = False
+    # behind a broken backend a proxy answers with a page of its own
+    is_elsewhere = reply.status < 500 and _is_page(reply.headers.get("content-type", ""))
     return replace(
         problem,
+        setting=_BASE_URL if is_elsewhere else None,
         retry_after=retry_after(reply.headers, now_wall),
         raw=body if is_json and passage.is_relay else None,
         headers=dict(reply.headers),
     )
+
+
+def _is_page(content_type: str) -> bool:
+    return "html" in content_type.lower()
 
 
 def retry_after(headers: Mapping[str, str], now_wall: float) -> float | None:

@@ -2,13 +2,14 @@
 
 import logging
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 
+from sidecar.dataplane import tries
 from sidecar.dataplane.answer import Answer
 from sidecar.dataplane.headers import towards_client
+from sidecar.dataplane.passed_on import passed_on
 from sidecar.neutral.problem import Exhausted, Problem, ProblemKind, SidecarError
-from sidecar.policy.outcome import Outcome
 from sidecar.telemetry.recorder import RequestNote
 from sidecar.wire.contract import Dialect
 
@@ -40,12 +41,14 @@ async def respond(
         return
     try:
         if not answer.is_open:
-            await answer.fail(replace(problem, message=redact(problem.message)))
+            await answer.fail(_told(problem, note, redact))
             return
         status, body = _body(dialect, problem, note, redact)
         headers = _headers(
-            problem, has_given_up=isinstance(error, Exhausted) and bool(note.attempts)
+            problem, redact, has_given_up=isinstance(error, Exhausted) and bool(note.attempts)
         )
+        if note.attempts:
+            answer.common[tries.HEADER] = tries.header(note.attempts)
         await answer.whole(status, headers, body)
     except SidecarError as gone:
         note.problem = gone.problem
@@ -56,30 +59,41 @@ def _body(
 ) -> tuple[int, bytes]:
     """A backend's own words where it had some, without anything that looks like a key."""
     if problem.raw is not None and problem.status is not None:
-        text = problem.raw.decode("utf-8", "surrogateescape")
-        return problem.status, redact(text).encode("utf-8", "surrogateescape")
-    told = replace(problem, message=redact(problem.message))
-    return dialect.encode_error(told, _extension(note))
+        # what other backends wrote is not told beside it
+        extension = _extension(problem, "", note, redact)
+        return problem.status, passed_on(problem.raw, dialect.error_within, extension, redact)
+    return dialect.encode_error(_told(problem, note, redact))
 
 
-def _extension(note: RequestNote) -> Mapping[str, object]:
-    told: dict[str, object] = {"request_id": note.id}
+def _told(problem: Problem, note: RequestNote, redact: Callable[[str], str]) -> Problem:
+    """The problem as its client is told it: what failed, what to do next, and more for machines."""
+    message = redact(problem.message)
+    if problem.advice:
+        stop = "" if message.endswith((".", "!", "?")) else "."
+        message = f"{message}{stop} {redact(problem.advice)}"
+    extension = _extension(problem, problem.message, note, redact)
+    return replace(problem, message=message, extension=extension)
+
+
+def _extension(
+    problem: Problem, told: str, note: RequestNote, redact: Callable[[str], str]
+) -> dict[str, object]:
+    extension: dict[str, object] = {"request_id": note.id}
     if note.attempts:
-        told["attempts"] = [_attempt(outcome) for outcome in note.attempts]
-    return told
+        extension["attempts"] = tries.listed(note.attempts, told, redact)
+    if problem.advice:
+        extension["advice"] = redact(problem.advice)
+    if problem.overflow is not None:
+        numbers = asdict(problem.overflow).items()
+        extension["context"] = {name: count for name, count in numbers if count is not None}
+    return extension
 
 
-def _attempt(outcome: Outcome) -> Mapping[str, object]:
-    return {
-        "backend": outcome.backend,
-        "model": outcome.model,
-        "outcome": outcome.label,
-        "ms": round(outcome.duration * 1000),
-    }
-
-
-def _headers(problem: Problem, *, has_given_up: bool) -> dict[str, str]:
-    headers = towards_client(problem.headers)
+def _headers(
+    problem: Problem, redact: Callable[[str], str], *, has_given_up: bool
+) -> dict[str, str]:
+    passed = towards_client(problem.headers)
+    headers = {name: redact(value) for name, value in passed.items()}
     headers["content-type"] = "application/json"
     if problem.retry_after is not None:
         headers.setdefault("retry-after", str(math.ceil(problem.retry_after)))

@@ -11,7 +11,7 @@ from functools import partial
 from aiohttp import web
 
 from sidecar.config.snapshot import Snapshot
-from sidecar.dataplane import headers, intake, known, planning, rescue
+from sidecar.dataplane import counsel, headers, intake, known, planning, rescue, tries
 from sidecar.dataplane.answer import Answer
 from sidecar.dataplane.endpoints import Asked, Endpoints
 from sidecar.dataplane.executor import Clock, Executor, Job, Timing
@@ -19,13 +19,14 @@ from sidecar.dataplane.gate import Gate, Place, client_of
 from sidecar.dataplane.images import ImageFetcher
 from sidecar.dataplane.intake import Inbound, Upload
 from sidecar.dataplane.listener import headers_too_large
+from sidecar.dataplane.patience import patience
 from sidecar.dataplane.prepare import Moment, Outbound, context
 from sidecar.dataplane.translate import Translation
 from sidecar.dataplane.waiting import attended
 from sidecar.dialects import DIALECTS
 from sidecar.neutral.problem import Exhausted, Problem, ProblemKind, RequestRefused
 from sidecar.neutral.request import ChatRequest
-from sidecar.policy import doors, routing
+from sidecar.policy import advice, doors, routing
 from sidecar.policy.estimate import DEFAULT_RATIO, estimate
 from sidecar.policy.routing import Candidate
 from sidecar.policy.steering import Steering
@@ -148,20 +149,21 @@ class DataServer:
         header = http.headers.get("x-sidecar-backend")
         plan = planning.plan(asked, inbound.facts, header, steering, snapshot)
         note.route = plan.route.name
-        patience = _patience(http)
-        deadline = timing.started + patience
+        client = patience(http.headers)
+        note.client_retry, deadline = client.retry, timing.started + client.wait
         if plan.route.deadline is not None and not self._is_ending:
             limit.reschedule(asyncio.get_running_loop().time() + plan.route.deadline)
             deadline = min(deadline, timing.started + plan.route.deadline)
-        store, gate, client = self._program.store, self._program.gate, partial(client_of, inbound)
-        with store.request(plan.route.name), Place(client) as place:
+        store, gate, who = self._program.store, self._program.gate, partial(client_of, inbound)
+        with store.request(plan.route.name), Place(who) as place:
             await gate.to_listener(place, snapshot, deadline - self._clock.now())
-            store.retry_budget.deposit(snapshot.retry_budget, self._clock.now())
+            if not client.retry:  # a retry of the client's is one already, and earns none
+                store.retry_budget.deposit(snapshot.retry_budget, self._clock.now())
             translation = Translation(inbound)
             moment = self._moment(translation, timing)
             outbound = Outbound(inbound, translation, plan.route, via, moment)
             plan = await planning.best(plan, outbound, snapshot, self._program.images)
-            job = Job(outbound, plan, answer, snapshot, note, timing, deadline, patience)
+            job = Job(outbound, plan, answer, snapshot, note, timing, deadline, client.wait)
             await self._attended(job, asked, steering)
 
     async def _attended(self, job: Job, asked: Asked, steering: Steering) -> None:
@@ -181,6 +183,14 @@ class DataServer:
         await attended(work, job.answer, encoder, commit_after, place.keepalive)
 
     async def _answer(self, job: Job, asked: Asked, steering: Steering) -> None:
+        """An answer, or a failure with what to do about it."""
+        try:
+            await self._find_answer(job, asked, steering)
+        except Exhausted as end:
+            on_offer = partial(self._entries, job.snapshot)
+            raise Exhausted(counsel.advised(end.problem, job, on_offer)) from end
+
+    async def _find_answer(self, job: Job, asked: Asked, steering: Steering) -> None:
         """By a backend, or from what is known without asking one."""
         is_native, facts = self._is_native(job), job.outbound.inbound.facts
         match asked.operation:
@@ -224,6 +234,7 @@ class DataServer:
             except Exhausted as end:
                 if job.answer.committed or end.problem.kind is ProblemKind.BAD_REQUEST:
                     raise
+                job.answer.common[tries.HEADER] = tries.header(job.note.attempts)
         first = next(iter(job.plan.candidates), None)
         await known.tell_estimate(job.answer, job.outbound.moment.tokens(first))
 
@@ -404,6 +415,7 @@ class DataServer:
         return Problem(
             ProblemKind.DEADLINE,
             f"The request passed the deadline of route {note.route!r}.",
+            advice=advice.past_deadline(note.route),
         )
 
     def end_all(self) -> None:
@@ -413,15 +425,6 @@ class DataServer:
         for limit in self._limits:
             if not limit.expired():
                 limit.reschedule(now)
-
-
-def _patience(http: web.BaseRequest) -> float:
-    """Seconds that the client waits for an answer to begin, as its SDK says; else no limit."""
-    try:
-        told = float(http.headers.get("x-stainless-read-timeout", "inf"))
-    except ValueError:
-        return math.inf
-    return told if told > 0 else math.inf
 
 
 def _preflight(http: web.BaseRequest) -> dict[str, str]:

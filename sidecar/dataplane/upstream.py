@@ -273,7 +273,7 @@ def _problem_of(error: Exception, call: UpstreamCall) -> Problem:
     match error:
         case aiohttp.ConnectionTimeoutError():
             told = f"gave no connection within {call.connect:g} s"
-            return Problem(ProblemKind.TIMEOUT, told, unreached=True)
+            return Problem(ProblemKind.TIMEOUT, told, unreached=True, setting="timeouts.connect")
         case aiohttp.ClientConnectorDNSError():
             return Problem(ProblemKind.DNS, f"has a name that cannot be resolved: {host}")
         case aiohttp.ClientConnectorCertificateError():

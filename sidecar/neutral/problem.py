@@ -49,6 +49,20 @@ class ProblemKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Overflow:
+    """The numbers of a request that is too long, in tokens; None for what the backend kept back.
+
+    `requested` is what was sent and, where the backend adds it, the room for the answer; `output`
+    is that room alone; `excess` is what is too much.
+    """
+
+    limit: int | None = None
+    requested: int | None = None
+    output: int | None = None
+    excess: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One fault. `message` is for people and never holds a secret.
 
@@ -57,6 +71,9 @@ class Problem:
     `raw` is the body of the backend's own answer when it was one the client can read. `quotes`
     tells that the message repeats a backend's words, which may repeat a prompt: it is for the
     client, not for the log. `unreached` tells of a time-out that nobody had even taken the call.
+    `setting` is the key of a backend's configuration that may be wrong,
+    such as `timeouts.first_token`; `advice` says what to do next; `extension` is what machines are
+    told beside the message, in every shape of an error.
     """
 
     kind: ProblemKind
@@ -69,6 +86,10 @@ class Problem:
     raw: bytes | None = None
     quotes: bool = False
     unreached: bool = False
+    overflow: Overflow | None = None
+    setting: str | None = None
+    advice: str | None = None
+    extension: Mapping[str, object] | None = None
 
     @property
     def in_our_words(self) -> str:

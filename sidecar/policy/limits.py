@@ -15,4 +15,5 @@ def first_limit(timeouts: Timeouts, left: float, *, is_stream: bool) -> tuple[fl
         told = "gave no answer in the time that the request has"
         return left, Problem(ProblemKind.DEADLINE, told)
     told = "sent no token within" if is_stream else "did not finish its answer within"
-    return own, Problem(ProblemKind.TIMEOUT, f"{told} {own:g} s")
+    setting = "timeouts.first_token" if is_stream else "timeouts.whole"
+    return own, Problem(ProblemKind.TIMEOUT, f"{told} {own:g} s", setting=setting)

@@ -4,6 +4,7 @@
 of the plan, of how the attempts so far ended, and of who may be asked now.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -73,7 +74,7 @@ def next_step(
             wait = _retry_wait(plan, history, moment.draw)
             if (
                 wait is not None
-                and wait <= moment.time_left
+                and wait < moment.time_left
                 and _is_open_to(standing_of(last.candidate), wait)
                 and (last.at_once or may_retry())
             ):
@@ -91,9 +92,9 @@ def next_step(
     if ready:
         return Try(min(ready, key=lambda place: standings[place].is_crowded))
     rests = [one.wait for one in standings.values() if one.availability is Availability.RESTING]
-    longest = min(plan.route.retry.max_wait - moment.waited, moment.time_left)
-    if rests and min(rests) <= longest:
-        return Wait(min(rests))
+    soonest = min(rests, default=math.inf)
+    if soonest <= plan.route.retry.max_wait - moment.waited and soonest < moment.time_left:
+        return Wait(soonest)
     if plan.route.tries_ejected and not history:
         return _anyway(standings)
     return GiveUp()

@@ -129,7 +129,7 @@ class Voice:
 
     def refusal(self, problem: Problem) -> tuple[int, bytes]:
         """An error: status and body."""
-        return self.dialect.encode_error(problem, None)
+        return self.dialect.encode_error(problem)
 
     def read(self, asked: Asked, told: Json) -> ChatResponse:
         """A whole answer, in nobody's dialect."""

@@ -7,13 +7,16 @@ modules log below WARNING; level and format can change while the program runs.
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TextIO
 
 from sidecar.config.snapshot import Log
+from sidecar.telemetry.pen import Pen
 from sidecar.telemetry.redact import Redactor
 from sidecar.wire import json
+
+LAST_LINES = 1.0  # seconds for the last lines to be written
 
 _OURS = "sidecar"
 _FIELDS = "fields"
@@ -29,12 +32,21 @@ def fields(**values: object) -> dict[str, object]:
 
 
 class Logs:
-    """Owns the one handler of the program's log, on standard error."""
+    """Owns the one handler of the program's log, on standard error.
 
-    def __init__(self, redact: Redactor, stream: TextIO | None = None) -> None:
+    `lost` is told of each line that could not be written, and why.
+    """
+
+    def __init__(
+        self,
+        redact: Redactor,
+        lost: Callable[[BaseException | None], None],
+        stream: TextIO | None = None,
+    ) -> None:
         self._redact = redact
         self._stream = stream if stream is not None else sys.stderr
-        self._handler = logging.StreamHandler(self._stream)
+        self._pen = Pen(self._stream, lost)
+        self._handler = _Handler(self._pen, lost)
 
     def apply(self, settings: Log) -> None:
         """Log at this level, in this format, from now on."""
@@ -53,9 +65,28 @@ class Logs:
         # one line per request is ours; aiohttp's would be a second one
         logging.getLogger("aiohttp.access").disabled = True
 
+    def flush(self) -> None:
+        """Wait until what was logged is written, as long as somebody reads it."""
+        self._pen.flush(LAST_LINES)
+
     def close(self) -> None:
         """Take the handler away again."""
         logging.getLogger().removeHandler(self._handler)
+        self.flush()
+
+
+class _Handler(logging.Handler):
+    def __init__(self, pen: Pen, lost: Callable[[BaseException | None], None]) -> None:
+        super().__init__()
+        self._pen, self._lost = pen, lost
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except Exception as error:  # noqa: BLE001 - a record that cannot be told must fail nothing
+            self._lost(error)
+        else:
+            self._pen.write(line)
 
 
 class _JsonLines(logging.Formatter):

@@ -26,6 +26,7 @@ from sidecar.dialects import DIALECTS
 from sidecar.neutral.request import Severity
 from sidecar.policy.outcome import OUTCOMES
 from sidecar.policy.routing import OTHER, Route, Way, is_pattern
+from sidecar.telemetry.optional import Part
 from sidecar.wire.contract import Operation
 
 PREFIX = "llm_sidecar"
@@ -36,7 +37,7 @@ _FIRST_TOKEN = (
     30, 45, 60, 120,
 )  # fmt: skip
 _PER_TOKEN = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5)
-_OVERHEAD = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1)
+_OVERHEAD = (0.0005, 0.001, 0.0025, 0.01)
 
 REQUEST_OUTCOMES = ("ok", *sorted({rule.request for rule in OUTCOMES.values()}))
 # how a request ends that no route took
@@ -179,6 +180,13 @@ class Metrics:
             "config_hash", "The first 48 bits of the configuration's revision, as a number."
         )
         self.reloads = self._counter("config_reloads", "Configurations read anew.", ("result",))
+        self.optional_failures = self._counter(
+            "optional_failures",
+            "Failures of parts that requests can do without, and did without.",
+            ("part",),
+        )
+        for part in Part:
+            self.optional_failures.labels(part)
         self.draining = self._gauge("draining", "1 from the stop signal to the end.")
         self.loop_lag = self._gauge(
             "event_loop_lag_seconds", "How late the event loop woke a task that slept a second."
@@ -246,8 +254,9 @@ class Metrics:
         if len(route.targets) > 1:  # else there is nobody to move on to
             for reason in FALLBACK_REASONS:
                 self.fallbacks.labels(route.name, reason)
+        ways = {Way.REPLAY: True, Way.CONTINUE: any(one.continues for one in route.targets)}
         for way in route.recover:
-            for result in RECOVERY_RESULTS if way is not Way.FAIL else ():
+            for result in RECOVERY_RESULTS if ways.get(way) else ():
                 self.recoveries.labels(route.name, way, result)
         for reason in ABORTED_REASONS:
             self.aborted.labels(route.name, reason)

@@ -5,8 +5,9 @@ ended. Recording is an optional part: when it fails, that is logged once and no 
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 
 from sidecar.neutral.problem import Problem, ProblemKind
@@ -18,6 +19,7 @@ from sidecar.policy.outcome import OUTCOMES, Outcome
 from sidecar.policy.routing import OTHER, Way
 from sidecar.telemetry.logs import fields
 from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.optional import Optionals, Part
 from sidecar.wire.contract import Operation
 
 _log = logging.getLogger(__name__)
@@ -70,6 +72,7 @@ class RequestNote:
     asked_model: str | None = None
     answered_model: str | None = None
     stream: bool = False
+    client_retry: int | None = None  # which try of the client's this is, 0 for the first
     attempts: list[Outcome] = field(default_factory=list)
     recoveries: list[tuple[Way, bool]] = field(default_factory=list)  # and whether it went on
     passed_over: Standing | None = None  # that of the first target, where another was asked first
@@ -97,20 +100,20 @@ class RequestNote:
 
 
 class Recorder:
-    """Writes metrics, and one log line per request."""
+    """Writes metrics, and one log line per request. `optional` runs what may fail, here too."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._complained = False
+        self.optional = Optionals(lambda part: metrics.optional_failures.labels(part).inc())
 
     def attempt_ended(self, outcome: Outcome) -> None:
         """An attempt was settled."""
-        self._optional(lambda: self._count_attempt(outcome))
+        self.optional.run(Part.METRICS, lambda: self._count_attempt(outcome))
 
     def breakers_changed(self, changes: Iterable[Change]) -> None:
         """Backends, or models of them, were ejected or are back."""
         for change in changes:
-            self._optional(lambda change=change: _log_change(change))  # type: ignore[misc]
+            self.optional.run(Part.LOG, partial(_log_change, change))
 
     def crossed(self, client: str, backend: str, losses: Iterable[Loss]) -> None:
         """A request lost something on its way from the client's dialect into a backend's."""
@@ -120,22 +123,14 @@ class Recorder:
             for loss in losses:
                 counter.labels(client, backend, loss.severity).inc()
 
-        self._optional(count)
+        self.optional.run(Part.METRICS, count)
 
     def request_ended(self, note: RequestNote) -> None:
         """The client has its answer, or has left."""
         if note.is_probe:
             return
-        self._optional(lambda: self._count_request(note))
-        self._optional(lambda: _log.info("request", extra=request_line(note)))
-
-    def _optional(self, write: Callable[[], None]) -> None:
-        try:
-            write()
-        except Exception:  # noqa: BLE001 - telemetry must never fail a request
-            if not self._complained:
-                self._complained = True
-                _log.exception("recording failed; further failures of this kind are not logged")
+        self.optional.run(Part.METRICS, lambda: self._count_request(note))
+        self.optional.run(Part.LOG, lambda: _log.info("request", extra=request_line(note)))
 
     def _count_attempt(self, outcome: Outcome) -> None:
         backend = self._metrics.backend(outcome.backend)
@@ -227,6 +222,7 @@ def request_line(note: RequestNote) -> dict[str, object]:
         model=note.asked_model,
         answered_model=note.answered_model,
         stream=note.stream,
+        client_retry=note.client_retry or None,
         attempts=[_attempt_line(outcome) for outcome in note.attempts],
         recoveries=[f"{way}: {'ok' if ok else 'failed'}" for way, ok in note.recoveries] or None,
         result=note.result,

@@ -300,6 +300,8 @@ class Dialect:
     known_suffixes: Sequence[str]  # paths that people paste at the end of a base URL
     framing: Framing
     backend_headers: Mapping[str, str]  # sent where the client did not bring them
+    bound_field: str  # what bounds the length of an answer to CHAT
+    error_within: str | None  # the member of an error body that holds the error, if any
     own_headers: Sequence[str]  # starts of the headers that only this dialect's backends may see
     key_header: str  # where a key goes: authorization (as a bearer token) or another header
     longest_tool_name: int
@@ -328,7 +330,7 @@ class Dialect:
     encode_count: Callable[[int], Json]
 
     decode_error: Callable[[int, bytes], Problem]
-    encode_error: Callable[[Problem, Mapping[str, object] | None], tuple[int, bytes]]
+    encode_error: Callable[[Problem], tuple[int, bytes]]
     decode_models: Callable[[object], Sequence[ModelEntry]]  # raises ValueError
     learn_model: Callable[[ModelEntry, Json], ModelEntry]  # adds what SHOW tells
     encode_model: Callable[[ModelEntry], Json]

@@ -4,15 +4,17 @@ Words of a backend's message are read here and nowhere else.
 """
 
 import re
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
-from sidecar.neutral.problem import ProblemKind
+from sidecar.neutral.problem import Overflow, ProblemKind
 from sidecar.wire import json
 from sidecar.wire.json import Json
 
 _CONTEXT = re.compile(
     r"context[ _](length|window|size)|prompt is too long|too many (input )?tokens"
-    r"|exceed\w* .{0,40}(context|token limit|number of tokens)|maximum model length"
+    r"|exceed\w* .{0,40}(context|token limit|number of tokens)|maximum (model|prompt) length"
+    r"|prompt token count .{0,20}exceeds"
     r"|range of input length",
     re.IGNORECASE,
 )
@@ -62,6 +64,36 @@ _POLICY_CODES = {
 }  # fmt: skip
 _MODEL_CODES = {"model_not_found", "invalid_model", "unknown_model", "model_decommissioned"}
 _ACCOUNT_CODES = {"invalid_api_key", "arrearage"}  # the second: the bill is not paid
+
+_N = r"(\d[\d,]{0,14})"
+# OpenAI, vLLM, DeepSeek, SGLang, xAI | Anthropic, twice | Mistral | Gemini | llama.cpp | SGLang,
+# llama-cpp-python, LM Studio | DashScope | Bedrock, Copilot | Cerebras | Moonshot
+_LIMIT = (
+    rf"maximum (?:context|prompt) length (?:of|is) {_N}", rf"tokens > {_N} maximum",
+    rf"context limit: [\d,]+ \+ [\d,]+ > {_N}", rf"{_N} maximum context length",
+    rf"tokens allowed \({_N}\)", rf"available context size \({_N}",
+    rf"context (?:length|window)(?: of)?(?: only)? \(?{_N}",
+    rf"input length should be \[1, ?{_N}\]",
+    rf"exceeds the (?:model )?limit of {_N}", rf"limit is {_N}", rf"token limit: {_N}",
+)  # fmt: skip
+# OpenAI, OpenRouter, SGLang | vLLM | OpenAI | vLLM, xAI | Anthropic, twice (the second is a sum) |
+# Gemini | Mistral | llama.cpp | llama-cpp-python | SGLang | Copilot | Cerebras | Moonshot
+_REQUESTED = (
+    rf"requested (?:a total of |about )?{_N} tokens", rf"total of (?:at least )?{_N} tokens",
+    rf"messages resulted in {_N} tokens", rf"request (?:has|contains) {_N} (?:input )?tokens",
+    rf"too long: {_N} tokens", rf"context limit: {_N} \+ {_N}", rf"input token count \({_N}\)",
+    rf"prompt contains {_N} tokens", rf"request \({_N} tokens\)", rf"tokens \({_N}\) exceed",
+    rf"the input \({_N} tokens\)", rf"prompt token count of {_N}", rf"current length is {_N}",
+    rf"requested: {_N}\)",
+)  # fmt: skip
+# OpenAI, OpenRouter | vLLM | SGLang | Anthropic
+_OUTPUT = (
+    rf"{_N} (?:in|for) the (?:completion|output)", rf"requested {_N} output tokens",
+    rf"{_N} tokens for the completion", rf"context limit: [\d,]+ \+ {_N}",
+)  # fmt: skip
+_EXCESS = (rf"exceeded (?:\w+ ){{0,4}}by {_N} tokens",)  # Ollama, Cohere
+_TAIL = re.compile(r"(?<![!-~])[!-~]+\Z")
+_LONGEST = 300  # characters of a backend's words that are told
 
 # the status that a dialect chooses for a kind, unless it has its own
 STATUS = {
@@ -139,6 +171,44 @@ def refuses_effort(words: str) -> bool:
     return _NO_EFFORT.search(words) is not None
 
 
+def overflow_in(kind: ProblemKind, error: Json, words: str) -> Overflow | None:
+    """The numbers that an error tells of an overlong request; None where it tells none.
+
+    llama.cpp has them as fields.
+    """
+    if kind is not ProblemKind.CONTEXT_LENGTH:
+        return None
+    limit = _counted(error.get("n_ctx")) or _number(_LIMIT, words)
+    requested = _counted(error.get("n_prompt_tokens")) or _number(_REQUESTED, words)
+    excess = _number(_EXCESS, words)
+    if excess is None and limit is not None and requested is not None and requested > limit:
+        excess = requested - limit
+    found = Overflow(limit, requested, _number(_OUTPUT, words), excess)
+    return None if found == Overflow() else found
+
+
+def _counted(value: object) -> int | None:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return value if isinstance(value, int) and is_count else None
+
+
+def _number(patterns: Iterable[str], words: str) -> int | None:
+    """What the first pattern found says; where it has found several numbers, their sum."""
+    for pattern in patterns:
+        if found := re.search(pattern, words, re.IGNORECASE):
+            return sum(int(one.replace(",", "")) for one in found.groups())
+    return None
+
+
+def clipped(text: str, longest: int = _LONGEST) -> str:
+    """The beginning of a text. No word is cut: half a key would not be known as a key."""
+    if len(text) <= longest:
+        return text
+    # a key is of ASCII; other scripts may do without spaces
+    kept = _TAIL.sub("", text[: longest + 1])[:longest]
+    return f"{kept.rstrip()} ...".lstrip()
+
+
 def error_in(body: bytes) -> Json:
     """The object in a body that tells of an error; empty where there is none."""
     try:
@@ -162,7 +232,7 @@ def words_in(error: Json) -> str:
     """What an error says to people; empty where it says nothing."""
     for name in ("message", "error", "detail"):
         if isinstance(words := error.get(name), str):
-            return words[:300]
+            return clipped(words)
     return ""
 
 
@@ -173,5 +243,5 @@ def answered(status: int, words: str) -> str:
 
 def text_of(body: bytes) -> str:
     """The words of a body that is no JSON, without its tags."""
-    text = re.sub(r"<[^>]*>", " ", body[:2000].decode("utf-8", "replace"))
-    return " ".join(text.split())[:200]
+    text = re.sub(r"<[^>]*>", " ", clipped(body[:8000].decode("utf-8", "replace"), 2000))
+    return clipped(" ".join(text.split()), 200)

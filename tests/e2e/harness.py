@@ -130,7 +130,8 @@ class Sidecar:
 
     `config` is a mapping (listeners, control socket and log format are added), or the text of a
     file, or None for no file. `ready=False` does not wait for /readyz; `ports`
-    are free ones unless they are given.
+    are free ones unless they are given. `stderr` may be set to a descriptor that gets the log
+    in place of `output`.
     """
 
     program = "sidecar"  # the module that is run
@@ -156,6 +157,7 @@ class Sidecar:
         self.config = config
         self._args, self._ready = args, ready
         self._more_env = dict(env or {})
+        self.stderr: int | None = None
         self._out = folder / "output.txt"
 
     # --- configuration ------------------------------------------------------------------------
@@ -213,7 +215,7 @@ class Sidecar:
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
-                stderr=out,
+                stderr=out if self.stderr is None else self.stderr,
             )
         self.http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),

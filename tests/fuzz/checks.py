@@ -260,7 +260,7 @@ def error(dialect: Dialect, text: bytes) -> str:
     status = (400, 401, 404, 413, 422, 429, 500, 503, 529)[len(text) % 9]
     problem = dialect.decode_error(status, text)
     for client in SPOKEN:
-        code, body = client.encode_error(problem, None)
+        code, body = client.encode_error(problem)
         assert 400 <= code <= 599 and isinstance(json.loads(body), dict)
         _failed(client, problem)
     return f"{status} {problem.kind}"

@@ -131,8 +131,8 @@ def test_junk_is_never_passed_and_never_whole(dialect: Dialect, frames: list[byt
 @EVERY
 @pytest.mark.parametrize("kind", ProblemKind)
 def test_an_error_is_never_taken_for_an_answer(dialect: Dialect, kind: ProblemKind) -> None:
-    problem = Problem(kind, "Something went wrong.")
-    status, body = dialect.encode_error(problem, {"request_id": "r1"})
+    problem = Problem(kind, "Something went wrong.", extension={"request_id": "r1"})
+    status, body = dialect.encode_error(problem)
     assert 400 <= status <= 599
     assert b'"request_id":"r1"' in body
     assert "Something went wrong." in dialect.decode_error(status, body).message
@@ -174,7 +174,7 @@ def test_a_stream_that_we_fail_reads_as_failed(dialect: Dialect, kind: ProblemKi
 def test_the_meaning_of_an_error_survives_a_second_sidecar(
     dialect: Dialect, kind: ProblemKind, again: ProblemKind
 ) -> None:
-    assert dialect.decode_error(*dialect.encode_error(Problem(kind, "No."), None)).kind is again
+    assert dialect.decode_error(*dialect.encode_error(Problem(kind, "No."))).kind is again
 
 
 @EVERY

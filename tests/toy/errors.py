@@ -1,7 +1,5 @@
 """Errors of the toy: {"sorry": words, "kind": name}."""
 
-from collections.abc import Mapping
-
 from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.wire import json
 from sidecar.wire.error_words import BACKEND_FAULT, STATUS, kind_of, text_of
@@ -35,15 +33,16 @@ def kind_named(fields: Json) -> ProblemKind | None:
     return next((kind for kind in _TOLD if kind.value == fields.get("kind")), None)
 
 
-def encode_error(problem: Problem, extension: Mapping[str, object] | None) -> tuple[int, bytes]:
+def encode_error(problem: Problem) -> tuple[int, bytes]:
     """Status and body of a problem."""
     status = problem.status or STATUS.get(problem.kind, BACKEND_FAULT)
-    return status, json.dumps(told(problem) | ({"sidecar": extension} if extension else {}))
+    return status, json.dumps(told(problem))
 
 
 def told(problem: Problem) -> dict[str, object]:
     """A problem, as bodies and streams tell it."""
-    return {"sorry": problem.message, "kind": problem.kind.value}
+    beside = {} if problem.extension is None else {"sidecar": problem.extension}
+    return {"sorry": problem.message, "kind": problem.kind.value, **beside}
 
 
 def disguised(body: Json) -> Problem | None:

@@ -41,6 +41,8 @@ DIALECT = Dialect(
     # the version of today's bodies: the one of 2026-10-21 refuses temperature, top_p and top_k,
     # which older models and other vendors' copies of the API still take
     backend_headers={"anthropic-version": "2023-06-01"},
+    bound_field="max_tokens",
+    error_within="error",
     own_headers=("anthropic-",),
     key_header="x-api-key",
     longest_tool_name=128,  # "String should match pattern '^[a-zA-Z0-9_-]{1,128}$'"

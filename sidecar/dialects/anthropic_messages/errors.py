@@ -1,7 +1,6 @@
 """Errors in both directions: the backends' into problems, problems into Anthropic's shape."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 
 from sidecar.neutral.problem import Problem, ProblemKind
@@ -11,9 +10,11 @@ from sidecar.wire.error_words import (
     BACKEND_FAULT,
     STATUS,
     answered,
+    clipped,
     codes_in,
     error_in,
     kind_of,
+    overflow_in,
     refuses_sampling,
     text_of,
     words_in,
@@ -63,7 +64,9 @@ def decode_error(status: int, body: bytes) -> Problem:
     error = error_in(body)
     words = words_in(error) or text_of(body)
     kind = kind_of(status, codes_in(error), words)
-    problem = Problem(kind, answered(status, words), status=status, quotes=bool(words))
+    overflow, quotes = overflow_in(kind, error, words), bool(words)
+    told = answered(status, words)
+    problem = Problem(kind, told, status=status, quotes=quotes, overflow=overflow)
     refused = _refused_feature(words)
     if status != 400 or refused is None:
         return problem
@@ -102,12 +105,13 @@ def _untold(body: Json, how: str) -> Problem:
     """The problem in an error object that no status stands beside."""
     found = body.get("error")
     error = found if isinstance(found, dict) else body
-    words = words_in(error) or (found[:300] if isinstance(found, str) else "")
+    words = words_in(error) or (clipped(found) if isinstance(found, str) else "")
     status = _STATUS_OF.get(str(error.get("type")), 0)
     kind = kind_of(status or 400, codes_in(error), words)
     if kind is ProblemKind.BAD_REQUEST:
         kind = ProblemKind.PROTOCOL  # what it took and then calls bad is not the client's fault
-    return Problem(kind, f"{how}: {words}", quotes=True)
+    overflow = overflow_in(kind, error, words)
+    return Problem(kind, f"{how}: {words}", quotes=True, overflow=overflow)
 
 
 def _fields(problem: Problem) -> tuple[int, dict[str, object]]:
@@ -126,14 +130,14 @@ def _fields(problem: Problem) -> tuple[int, dict[str, object]]:
     }
     if problem.param is not None:
         fields["param"] = problem.param
+    if problem.extension is not None:
+        fields["sidecar"] = problem.extension
     return status, fields
 
 
-def encode_error(problem: Problem, extension: Mapping[str, object] | None) -> tuple[int, bytes]:
-    """Status and body of a problem; `extension` is put beside it for machines."""
+def encode_error(problem: Problem) -> tuple[int, bytes]:
+    """Status and body of a problem."""
     status, fields = _fields(problem)
-    if extension:
-        fields["sidecar"] = extension
     return status, json.dumps({"type": "error", "error": fields})
 
 

@@ -78,6 +78,8 @@ DIALECT = Dialect(
     ),
     framing=LINES,
     backend_headers={},
+    bound_field="num_predict",
+    error_within=None,
     own_headers=(),
     key_header="authorization",
     longest_tool_name=64,

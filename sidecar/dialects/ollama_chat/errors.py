@@ -11,7 +11,15 @@ from collections.abc import Mapping
 from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.wire import json
 from sidecar.wire.contract import Feature
-from sidecar.wire.error_words import BACKEND_FAULT, STATUS, answered, kind_of, text_of
+from sidecar.wire.error_words import (
+    BACKEND_FAULT,
+    STATUS,
+    answered,
+    clipped,
+    kind_of,
+    overflow_in,
+    text_of,
+)
 
 # the status that Ollama's server has for a request that was given up
 _CANCELLED = 499
@@ -35,7 +43,8 @@ def decode_error(status: int, body: bytes) -> Problem:
     words = _words(error) or text_of(body)
     kind, param = _kind_of(status, error, words)
     told = answered(status, words)
-    return Problem(kind, told, status=status, param=param, quotes=bool(words))
+    overflow = overflow_in(kind, _inner(error), words)
+    return Problem(kind, told, status=status, param=param, quotes=bool(words), overflow=overflow)
 
 
 def disguised(body: Mapping[str, object]) -> Problem | None:
@@ -48,7 +57,8 @@ def disguised(body: Mapping[str, object]) -> Problem | None:
         # the request was good enough to begin an answer
         kind = ProblemKind.BACKEND_ERROR
     told = f"answered 200 with an error inside: {words}"
-    return Problem(kind, told, param=param, quotes=True)
+    overflow = overflow_in(kind, _inner(body), words)
+    return Problem(kind, told, param=param, quotes=True, overflow=overflow)
 
 
 def _kind_of(
@@ -65,30 +75,36 @@ def _kind_of(
     return kind_of(status, {code.casefold()} if isinstance(code, str) else set(), words), None
 
 
+def _inner(error: Mapping[str, object]) -> Mapping[str, object]:
+    """A runner's own error, where one was passed on."""
+    told = error.get("error")
+    return told if isinstance(told, dict) else error
+
+
 def _words(error: Mapping[str, object]) -> str:
     told = error.get("error")
     if isinstance(told, dict):  # a runner's own error, passed on
         told = told.get("message") or str(told)
-    words = told[:300] if isinstance(told, str) else ""
+    words = clipped(told) if isinstance(told, str) else ""
     if isinstance(address := error.get("signin_url"), str):
-        return f"{words} (sign in at {address[:300]})"
+        return f"{words} (sign in at {clipped(address)})"
     return words
 
 
 def _fields(problem: Problem) -> dict[str, object]:
     code = problem.code or _CODES.get(problem.kind, problem.kind.value)
-    return {"error": problem.message, "code": code}
+    fields: dict[str, object] = {"error": problem.message, "code": code}
+    if problem.extension is not None:
+        fields["sidecar"] = problem.extension
+    return fields
 
 
-def encode_error(problem: Problem, extension: Mapping[str, object] | None) -> tuple[int, bytes]:
-    """Status and body of a problem; `extension` is put beside it for machines."""
+def encode_error(problem: Problem) -> tuple[int, bytes]:
+    """Status and body of a problem."""
     status = problem.status or STATUS.get(problem.kind, BACKEND_FAULT)
     if problem.kind is ProblemKind.CLIENT_GONE:
         status = _CANCELLED
-    fields = _fields(problem)
-    if extension:
-        fields["sidecar"] = extension
-    return status, json.dumps(fields)
+    return status, json.dumps(_fields(problem))
 
 
 def fail_stream(problem: Problem) -> bytes:

@@ -10,9 +10,11 @@ from sidecar.wire.error_words import (
     BACKEND_FAULT,
     STATUS,
     answered,
+    clipped,
     codes_in,
     error_in,
     kind_of,
+    overflow_in,
     refuses_effort,
     refuses_sampling,
     tells_of_bound,
@@ -48,7 +50,9 @@ def decode_error(status: int, body: bytes) -> Problem:
     if feature is not None:
         kind = ProblemKind.UNSUPPORTED
     told = answered(status, words)
-    return Problem(kind, told, status=status, param=feature, quotes=bool(words))
+    overflow = overflow_in(kind, error, words)
+    quotes = bool(words)
+    return Problem(kind, told, status=status, param=feature, quotes=quotes, overflow=overflow)
 
 
 def _refused_feature(body: bytes, words: str) -> Feature | None:
@@ -69,7 +73,7 @@ def disguised(body: Mapping[str, object]) -> Problem | None:
     if not error and body.get("object") != "error":
         return None
     found = error if isinstance(error, dict) else body
-    words = words_in(found) if isinstance(error, dict) else str(error or words_in(body))[:300]
+    words = words_in(found) if isinstance(error, dict) else clipped(str(error or words_in(body)))
     code = found.get("code")
     status = code if isinstance(code, int) and 400 <= code <= 599 else 0
     kind = kind_of(status or 400, codes_in(found), words)
@@ -77,7 +81,8 @@ def disguised(body: Mapping[str, object]) -> Problem | None:
         # an answer that calls itself good and is not is garbled: its backend is not asked again
         kind = ProblemKind.PROTOCOL
     told = f"answered 200 with an error inside: {words}"
-    return Problem(kind, told, status=status or None, quotes=True)
+    overflow = overflow_in(kind, found, words)
+    return Problem(kind, told, status=status or None, quotes=True, overflow=overflow)
 
 
 def is_error_event(frame: bytes) -> bool:
@@ -99,19 +104,20 @@ def _fields(problem: Problem) -> tuple[int, dict[str, object]]:
         family = "server_error"
     else:
         family = "invalid_request_error"
-    return status, {
+    fields: dict[str, object] = {
         "message": problem.message,
         "type": family,
         "param": problem.param,
         "code": problem.code or _CODES.get(problem.kind, problem.kind.value),
     }
+    if problem.extension is not None:
+        fields["sidecar"] = problem.extension
+    return status, fields
 
 
-def encode_error(problem: Problem, extension: Mapping[str, object] | None) -> tuple[int, bytes]:
-    """Status and body of a problem; `extension` is put beside it for machines."""
+def encode_error(problem: Problem) -> tuple[int, bytes]:
+    """Status and body of a problem."""
     status, fields = _fields(problem)
-    if extension:
-        fields["sidecar"] = extension
     return status, json.dumps({"error": fields})
 
 

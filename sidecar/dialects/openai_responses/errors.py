@@ -1,7 +1,6 @@
 """Errors in both directions, as bodies and inside streams and answers."""
 
 import re
-from collections.abc import Mapping
 
 from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.wire import json
@@ -10,9 +9,11 @@ from sidecar.wire.error_words import (
     BACKEND_FAULT,
     STATUS,
     answered,
+    clipped,
     codes_in,
     error_in,
     kind_of,
+    overflow_in,
     refuses_effort,
     refuses_sampling,
     text_of,
@@ -56,7 +57,8 @@ def decode_error(status: int, body: bytes) -> Problem:
         unsupported = ProblemKind.UNSUPPORTED
         return Problem(unsupported, told, status=status, param=feature.value, quotes=True)
     kind = kind_of(status, codes_in(error), words)
-    return Problem(kind, told, status=status, quotes=bool(words))
+    overflow = overflow_in(kind, error, words)
+    return Problem(kind, told, status=status, quotes=bool(words), overflow=overflow)
 
 
 def _refused_feature(error: Json, words: str) -> Feature | None:
@@ -79,13 +81,16 @@ def disguised(body: Json) -> Problem | None:
     if status in ("failed", "cancelled") and body.get("object") != "error":
         found: Json = error if isinstance(error, dict) else {}
         words = words_in(found) or f"the response is {status}"
-        return Problem(_kind_of_failed(found), f"failed: {words}", quotes=bool(found))
+        kind = _kind_of_failed(found)
+        overflow = overflow_in(kind, found, words)
+        return Problem(kind, f"failed: {words}", quotes=bool(found), overflow=overflow)
     if not error and body.get("object") != "error" and body.get("type") != "error":
         return None
     found = error if isinstance(error, dict) else body
-    words = words_in(found) or str(error or "")[:300]
+    words = words_in(found) or clipped(str(error or ""))
     kind = _kind_of_failed(found)
-    return Problem(kind, f"answered 200 with an error inside: {words}", quotes=True)
+    told, overflow = f"answered 200 with an error inside: {words}", overflow_in(kind, found, words)
+    return Problem(kind, told, quotes=True, overflow=overflow)
 
 
 def _kind_of_failed(error: Json) -> ProblemKind:
@@ -104,8 +109,8 @@ def code_of(problem: Problem) -> str:
     return problem.code or _CODES.get(problem.kind, problem.kind.value)
 
 
-def encode_error(problem: Problem, extension: Mapping[str, object] | None) -> tuple[int, bytes]:
-    """Status and body of a problem; `extension` is put beside it for machines."""
+def encode_error(problem: Problem) -> tuple[int, bytes]:
+    """Status and body of a problem."""
     status = problem.status or STATUS.get(problem.kind, BACKEND_FAULT)
     if status == 429:
         family = "rate_limit_error"
@@ -119,12 +124,14 @@ def encode_error(problem: Problem, extension: Mapping[str, object] | None) -> tu
         "param": problem.param,
         "code": code_of(problem),
     }
-    if extension:
-        fields["sidecar"] = extension
+    if problem.extension is not None:
+        fields["sidecar"] = problem.extension
     return status, json.dumps({"error": fields})
 
 
 def failed(response: Json, problem: Problem) -> Json:
     """A response that was under way, as it stands when it has failed."""
-    error = {"code": code_of(problem), "message": problem.message}
+    error: dict[str, object] = {"code": code_of(problem), "message": problem.message}
+    if problem.extension is not None:
+        error["sidecar"] = problem.extension
     return {**response, "status": "failed", "error": error}

@@ -14,6 +14,7 @@ from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.policy.admission import Bounds
 from sidecar.runtime.calibration import ModelKey
 from sidecar.runtime.store import RuntimeStore
+from sidecar.telemetry.optional import Part
 from sidecar.wire import json
 from sidecar.wire.contract import Operation
 from sidecar.wire.framing import sse
@@ -313,6 +314,29 @@ async def test_a_backend_teaches_its_ratio_once_in_a_while() -> None:
     bench.now += 0.1
     assert await ratio_after(1000) > learnt
     assert bench.store.calibration.ratio(ModelKey("b", "m")) == usual
+
+
+async def test_a_broken_part_fails_no_request(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each optional part for real: what it calls raises."""
+    bench = Bench([there(ANTHROPIC, "a")])
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(type(bench.store.calibration), "learn", broken)
+    monkeypatch.setattr(bench.metrics, "attempts", None)
+    monkeypatch.setattr("sidecar.telemetry.recorder.request_line", broken)
+    for _ in range(2):
+        reply = Reply(message(text("Hi"), usage={"input_tokens": 1000, "output_tokens": 2}))
+        ran = await bench.run(asks(body=LONG), a=[reply])
+        assert (ran.response.status_code, ran.words) == (200, "Hi")
+        bench.now += CALIBRATE_EVERY
+    failures = {part: bench.value("optional_failures_total", part=part) for part in Part}
+    assert failures == {Part.CALIBRATION: 2, Part.METRICS: 2, Part.LOG: 2}
+    said = [record.getMessage() for record in caplog.records]
+    assert len([one for one in said if "requests go on" in one]) == len(Part)
 
 
 async def test_only_chats_teach() -> None:

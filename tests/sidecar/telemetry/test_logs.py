@@ -24,10 +24,16 @@ class Terminal(StringIO):
 class Written:
     def __init__(self, stream: StringIO) -> None:
         self.stream = stream
-        self.logs = Logs(Redactor([SECRET]), stream)
+        self.lost: list[BaseException | None] = []
+        self.logs = Logs(Redactor([SECRET]), self.lost.append, stream)
+
+    @property
+    def text(self) -> str:
+        self.logs.flush()
+        return self.stream.getvalue()
 
     def lines(self) -> list[Any]:
-        return [json.loads(line) for line in self.stream.getvalue().splitlines()]
+        return [json.loads(line) for line in self.text.splitlines()]
 
 
 @pytest.fixture
@@ -68,7 +74,7 @@ def test_credentials_are_masked_in_messages_fields_and_tracebacks(written: Writt
     except ValueError:
         log.exception("failed with %s", SECRET, extra=fields(headers={"x": SECRET}))
     logging.getLogger("aiohttp.server").error("sent %s", {"authorization": "Bearer abcdefgh"})
-    text = written.stream.getvalue()
+    text = written.text
     assert SECRET not in text
     assert "abcdefgh" not in text
     line, _ = written.lines()
@@ -90,7 +96,7 @@ def test_a_terminal_gets_aligned_and_coloured_text(terminal: Written) -> None:
         {"backend": "openai", "outcome": "ok", "ms": 5.5, "problem": None},
     ]
     log.info("request", extra=fields(stream=True, attempts=attempts, key=SECRET))
-    text = terminal.stream.getvalue()
+    text = terminal.text
     assert "\x1b[32mINFO   \x1b[0m request  " in text
     assert "vllm[timeout 10.0 ms: silent for 10 s] → openai[ok 5.5 ms]" in text
     assert "yes" in text
@@ -101,7 +107,7 @@ def test_colour_can_be_refused(terminal: Written, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("NO_COLOR", "1")
     terminal.logs.apply(Log())
     log.warning("plain")
-    assert "\x1b" not in terminal.stream.getvalue()
+    assert "\x1b" not in terminal.text
 
 
 def test_json_can_be_wanted_on_a_terminal(terminal: Written) -> None:

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -10,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sidecar.config.snapshot import Snapshot
 from sidecar.dialects import DIALECTS, anthropic_messages
 from sidecar.policy.admission import Bounds
-from sidecar.policy.routing import Route, Target
+from sidecar.policy.routing import Route, Target, Way
 from sidecar.runtime.current import Current
 from sidecar.runtime.life import Life
 from sidecar.runtime.report import Report
@@ -22,7 +23,10 @@ from tests.sidecar.examples import TIMEOUTS, backend, route, snapshot
 Sample = tuple[str, frozenset[tuple[str, str]]]
 
 BACKENDS = [*(backend(name) for name in "abc"), backend("d", bounds=Bounds(4))]
-ROUTES = [route("one", "a", "b"), route("two", "c", "d"), route("three", "a")]
+ROUTES = [
+    replace(one, recover=tuple(Way))
+    for one in (route("one", "a", "b"), route("two", "c", "d"), route("three", "a"))
+]
 USUAL = snapshot(BACKENDS, ROUTES)
 
 

@@ -329,4 +329,5 @@ def test_a_failing_metric_is_told_once_and_fails_nothing(
         records.recorder.request_ended(note())
     events = [record.getMessage() for record in caplog.records]
     assert events.count("request") == 2
-    assert len([event for event in events if event.startswith("recording failed")]) == 1
+    assert len([event for event in events if event.startswith("metrics failed")]) == 1
+    assert records.value("optional_failures_total", part="metrics") == 2

@@ -2,12 +2,14 @@
 
 import pytest
 
-from sidecar.neutral.problem import ProblemKind
+from sidecar.neutral.problem import Overflow, ProblemKind
 from sidecar.wire.error_words import (
     answered,
+    clipped,
     codes_in,
     error_in,
     kind_of,
+    overflow_in,
     refuses_effort,
     refuses_sampling,
     tells_of_bound,
@@ -112,8 +114,9 @@ def test_tells_of_bound(words: str, tells: bool) -> None:
         (b"<html><h1>502</h1> Bad\tGateway</html>", "502 Bad Gateway"),
         (b"\xff\xfe", "\ufffd\ufffd"),
         (b"", ""),
-        (b"x" * 5000, "x" * 200),
-        (b"<" * 5000, "<" * 200),
+        (b"x" * 5000, "..."),
+        (b"<" * 5000, "..."),
+        (b"word " * 1000, "word " * 40 + "..."),
     ],
 )
 def test_text_of(body: bytes, text: str) -> None:
@@ -140,7 +143,7 @@ def test_an_error_in_a_body(body: bytes, words: str, codes: set[str]) -> None:
 
 
 def test_words_are_few() -> None:
-    assert len(words_in({"message": "x" * 5000})) == 300
+    assert words_in({"message": "x " * 5000}) == "x " * 150 + "..."
 
 
 def test_what_was_answered() -> None:
@@ -177,3 +180,141 @@ def test_whether_an_effort_is_refused_that_only_some_models_know(
     words: str, is_meant: bool
 ) -> None:
     assert refuses_effort(words) is is_meant
+
+
+# --- the numbers of an overlong request ----------------------------------------------------------
+
+MAXIMUM = "This model's maximum context length is"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            f"{MAXIMUM} 8192 tokens. However, you requested 9012 tokens (8012 in the messages, "
+            "1000 "
+            "in the completion). Please reduce the length of the messages or completion.",
+            Overflow(8192, 9012, 1000, 820),
+        ),
+        (
+            f"{MAXIMUM} 4097 tokens, however you requested 6539 tokens (6283 in your prompt; "
+            "256 for "
+            "the completion). Please reduce your prompt; or completion length.",
+            Overflow(4097, 6539, 256, 2442),
+        ),
+        (
+            f"{MAXIMUM} 128000 tokens. However, your messages resulted in 204308 tokens. Please "
+            "reduce the length of the messages.",
+            Overflow(128000, 204308, None, 76308),
+        ),
+        (
+            "This endpoint's maximum context length is 131072 tokens. However, you requested about "
+            "138956 tokens (7884 of text input, 131072 in the output).",
+            Overflow(131072, 138956, 131072, 7884),
+        ),
+        (
+            f"{MAXIMUM} 2048 tokens. However, your request has 2100 input tokens. Please "
+            "reduce the "
+            "length of the input messages.",
+            Overflow(2048, 2100, None, 52),
+        ),
+        (
+            f"{MAXIMUM} 4096 tokens. However, you requested 1000 output tokens and your prompt "
+            "contains at least 3097 input tokens, for a total of at least 4097 tokens.",
+            Overflow(4096, 4097, 1000, 1),
+        ),
+        (
+            "This model's maximum prompt length is 500000 but the request contains 907154 tokens.",
+            Overflow(500000, 907154, None, 407154),
+        ),
+        (
+            "prompt is too long: 202128 tokens > 200000 maximum",
+            Overflow(200000, 202128, None, 2128),
+        ),
+        (
+            "input length and `max_tokens` exceed context limit: 199759 + 8192 > 200000, decrease "
+            "input length or `max_tokens` and try again",
+            Overflow(200000, 207951, 8192, 7951),
+        ),
+        (
+            "Prompt contains 40000 tokens and 0 draft tokens, too large for model with 32768 "
+            "maximum "
+            "context length",
+            Overflow(32768, 40000, None, 7232),
+        ),
+        (
+            "The input token count (2845475) exceeds the maximum number of tokens allowed "
+            "(1048576).",
+            Overflow(1048576, 2845475, None, 1796899),
+        ),
+        (
+            "request (1407 tokens) exceeds the available context size (256 tokens), try "
+            "increasing it",
+            Overflow(256, 1407, None, 1151),
+        ),
+        ("Requested tokens (516) exceed context window of 512", Overflow(512, 516, None, 4)),
+        (
+            "The input (160062 tokens) is longer than the model's context length (59862 tokens).",
+            Overflow(59862, 160062, None, 100200),
+        ),
+        (
+            "<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, "
+            "204800]",
+            Overflow(204800),
+        ),
+        (
+            "prompt token count of 130,000 exceeds the limit of 128,000",
+            Overflow(128000, 130000, None, 2000),
+        ),
+        (
+            "Please reduce the length of the messages or completion. Current length is 42328 while "
+            "limit is 40000",
+            Overflow(40000, 42328, None, 2328),
+        ),
+        (
+            "Invalid request: Your request exceeded model token limit: 8192 (requested: 9000)",
+            Overflow(8192, 9000, None, 808),
+        ),
+        (
+            "However, the model is loaded with context length of only 4096 tokens",
+            Overflow(4096),
+        ),
+        (
+            "prompt too long; exceeded max context length by 1234 tokens",
+            Overflow(excess=1234),
+        ),
+        ("Please reduce the length of the messages or completion.", None),
+        ("Your input exceeds the context window of this model.", None),
+        ("input length exceeds the context length", None),
+    ],
+)
+def test_the_numbers_of_an_overlong_request(words: str, told: Overflow | None) -> None:
+    assert overflow_in(ProblemKind.CONTEXT_LENGTH, {}, words) == told
+
+
+def test_numbers_may_stand_in_fields() -> None:
+    error = {"message": "the request exceeds", "n_prompt_tokens": 1407, "n_ctx": 256}
+    told = overflow_in(ProblemKind.CONTEXT_LENGTH, error, "the request exceeds")
+    assert told == Overflow(256, 1407, None, 1151)
+    assert (
+        overflow_in(ProblemKind.CONTEXT_LENGTH, {"n_ctx": True, "n_prompt_tokens": "9"}, "") is None
+    )
+
+
+def test_other_problems_have_no_such_numbers() -> None:
+    words = "prompt is too long: 9 tokens > 8 maximum"
+    assert overflow_in(ProblemKind.RATE_LIMITED, {}, words) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("as it is", "as it is"),
+        ("one two three", "one two ..."),
+        ("onetwothree", "..."),
+        ("\u957f" * 20, "\u957f" * 10 + " ..."),
+        ("\u957f\u957fsk-12345678", "\u957f\u957f ..."),
+    ],
+)
+def test_no_word_is_cut(text: str, told: str) -> None:
+    assert clipped(text, 10) == told

@@ -110,7 +110,7 @@ def test_an_error_in_a_stream(data: bytes, kind: ProblemKind) -> None:
     ],
 )
 def test_a_problem_for_a_client(kind: ProblemKind, status: int, type: str) -> None:
-    found, body = encode_error(Problem(kind, "Oh.", param="model"), {"request_id": "r"})
+    found, body = encode_error(Problem(kind, "Oh.", param="model", extension={"request_id": "r"}))
     assert found == status
     told = json.loads(body)
     assert told["type"] == "error"
@@ -121,7 +121,7 @@ def test_a_problem_for_a_client(kind: ProblemKind, status: int, type: str) -> No
 
 
 def test_a_status_of_its_own() -> None:
-    status, body = encode_error(Problem(K.BACKEND_ERROR, "Oh.", status=409), None)
+    status, body = encode_error(Problem(K.BACKEND_ERROR, "Oh.", status=409))
     assert (status, json.loads(body)["error"]["type"]) == (409, "invalid_request_error")
 
 
@@ -133,5 +133,5 @@ def test_a_status_of_its_own() -> None:
     ],
 )
 def test_clients_learn_that_they_must_shorten(words: str, expected: str) -> None:
-    _, body = encode_error(Problem(K.CONTEXT_LENGTH, words), None)
+    _, body = encode_error(Problem(K.CONTEXT_LENGTH, words))
     assert json.loads(body)["error"]["message"] == expected

@@ -109,7 +109,7 @@ def test_a_stream_that_fails_raises() -> None:
 
 
 def test_an_error_is_told_in_its_own_words() -> None:
-    status, body = DIALECT.encode_error(Problem(ProblemKind.UNKNOWN_MODEL, "No such model."), None)
+    status, body = DIALECT.encode_error(Problem(ProblemKind.UNKNOWN_MODEL, "No such model."))
     with (
         client(lambda _: body, status) as asking,
         pytest.raises(ollama.ResponseError) as raised,

@@ -101,12 +101,12 @@ def test_no_error(body: dict[str, object]) -> None:
     ],
 )
 def test_what_a_client_gets(kind: ProblemKind, status: int, code: str) -> None:
-    found, body = encode_error(Problem(kind, "No."), {"request_id": "r"})
+    found, body = encode_error(Problem(kind, "No.", extension={"request_id": "r"}))
     assert found == status
     assert json.loads(body) == {"error": "No.", "code": code, "sidecar": {"request_id": "r"}}
 
 
 def test_a_problem_may_bring_its_own_status_and_code() -> None:
     problem = Problem(K.BAD_REQUEST, "No.", status=422, code="odd")
-    assert encode_error(problem, None) == (422, b'{"error":"No.","code":"odd"}')
+    assert encode_error(problem) == (422, b'{"error":"No.","code":"odd"}')
     assert fail_stream(problem) == b'{"error":"No.","code":"odd"}\n'

@@ -484,7 +484,7 @@ def test_long_words_are_cut() -> None:
 
 @pytest.mark.parametrize("kind", ProblemKind)
 def test_every_problem_has_a_status_and_a_shape(kind: ProblemKind) -> None:
-    status, body = encode_error(Problem(kind, "It failed."), None)
+    status, body = encode_error(Problem(kind, "It failed."))
     assert 400 <= status <= 599
     error = json.loads(body)["error"]
     assert set(error) == {"message", "type", "param", "code"}
@@ -516,14 +516,14 @@ def test_every_problem_has_a_status_and_a_shape(kind: ProblemKind) -> None:
     ],
 )
 def test_encode_error(problem: Problem, status: int, family: str, code: str) -> None:
-    found, body = encode_error(problem, None)
+    found, body = encode_error(problem)
     error = json.loads(body)["error"]
     assert (found, error["type"], error["code"]) == (status, family, code)
 
 
 def test_the_extension_stands_beside_the_error() -> None:
     told = {"request_id": "r1", "attempts": []}
-    _, body = encode_error(Problem(K.TIMEOUT, "No.", param="model"), told)
+    _, body = encode_error(Problem(K.TIMEOUT, "No.", param="model", extension=told))
     error = json.loads(body)["error"]
     assert (error["sidecar"], error["param"]) == (told, "model")
 

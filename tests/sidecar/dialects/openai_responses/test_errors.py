@@ -83,7 +83,7 @@ def test_what_a_request_can_do_without(error: dict[str, object], feature: Featur
 
 @pytest.mark.parametrize("kind", ProblemKind)
 def test_the_official_client_reads_our_errors(kind: ProblemKind) -> None:
-    status, body = DIALECT.encode_error(Problem(kind, "No."), {"request_id": "r"})
+    status, body = DIALECT.encode_error(Problem(kind, "No.", extension={"request_id": "r"}))
     error = json.loads(body)["error"]
     assert 400 <= status <= 599
     assert (error["message"], error["sidecar"]) == ("No.", {"request_id": "r"})
@@ -105,6 +105,6 @@ def test_the_official_client_reads_our_errors(kind: ProblemKind) -> None:
     ],
 )
 def test_an_error_of_ours_is_understood_by_the_next_sidecar(kind: ProblemKind) -> None:
-    status, body = DIALECT.encode_error(Problem(kind, "No."), None)
+    status, body = DIALECT.encode_error(Problem(kind, "No."))
     again = DIALECT.decode_error(status, body).kind
     assert again is (ProblemKind.BACKEND_ERROR if kind is ProblemKind.TIMEOUT else kind)
