@@ -5,6 +5,7 @@ wrong goes into the report; the files have been read already.
 """
 
 import hashlib
+import math
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -162,7 +163,10 @@ class BackendResolver:
                 idle=limits.idle or self._defaults.idle,
                 whole=limits.whole or self._defaults.whole,
             ),
-            probe=ProbeSettings(section.probe.every, section.probe.timeout),
+            probe=ProbeSettings(
+                math.inf if section.probe.every is None else section.probe.every,
+                section.probe.timeout,
+            ),
             quirks=quirks,
             traits=preset.traits,
             ca=ca,

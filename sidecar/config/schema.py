@@ -222,8 +222,8 @@ _PROBE = ProbeSettings()
 class ProbeSection(Section):
     """Active health checks: what the dialect offers for free, never a completion."""
 
-    every: Timeout = _PROBE.every
-    """Between two probes while all is well; at most every five seconds while it is not."""
+    every: Deadline = _PROBE.every
+    """Between two probes while all is well, at most five seconds while it is not; or none."""
     timeout: Timeout = _PROBE.timeout
     """For one probe."""
 

@@ -6,6 +6,7 @@ seconds. What a finding means is decided in `policy/health.py`, what follows in 
 
 import asyncio
 import logging
+import math
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -203,7 +204,9 @@ class Prober:
 
 def _probed_in(snapshot: Snapshot | None) -> Iterator[Backend]:
     if snapshot is not None:
-        yield from (one for one in snapshot.backends.values() if one.enabled and not one.echo)
+        for one in snapshot.backends.values():
+            if one.enabled and not one.echo and one.probe.every < math.inf:
+                yield one
 
 
 def _complaint(backend: Backend, body: bytes) -> str:

@@ -72,7 +72,10 @@ def finding_of(status: int, *, is_well_formed: bool) -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class ProbeSettings:
-    """How often a backend is probed, and how long one probe may take; seconds."""
+    """How often a backend is probed, and how long one probe may take; seconds.
+
+    Infinite `every`: never, but for operators.
+    """
 
     every: float = 60.0
     timeout: float = 3.0

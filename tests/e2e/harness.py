@@ -102,7 +102,10 @@ def with_relay(*fakes: Backend) -> Config:
 
 
 # for tests whose many failures are to be seen one by one
-NEVER_EJECTED: Config = {"breaker": {"failures": 1_000_000, "rate": {"calls": 1_000_000}}}
+NEVER_EJECTED: Config = {
+    "breaker": {"failures": 1_000_000, "rate": {"calls": 1_000_000}},
+    "probe": {"every": "none"},
+}
 QUICK_RETRY: Config = {"attempts": 2, "backoff": {"base": "10ms", "cap": "50ms"}}
 
 

@@ -37,7 +37,7 @@ from tests.e2e.crossing import (
     then,
     world,
 )
-from tests.e2e.harness import Config, Sidecar, chain, free_port
+from tests.e2e.harness import NEVER_EJECTED, Config, Sidecar, chain, free_port
 from tests.e2e.matrix.clients import CLIENTS
 from tests.e2e.matrix.talk import Ask, Client, Failed
 from tests.fakes import behaviours as b
@@ -93,7 +93,7 @@ def routes(fakes: Fakes) -> Config:
 
 
 def backends(fakes: Fakes) -> Config:
-    down = {"dialect": OLLAMA, "base_url": f"http://127.0.0.1:{NOBODY}"}
+    down = {"dialect": OLLAMA, "base_url": f"http://127.0.0.1:{NOBODY}", **NEVER_EJECTED}
     return {
         "down": down,
         OPENAI: {
@@ -101,6 +101,7 @@ def backends(fakes: Fakes) -> Config:
             "base_url": fakes[OPENAI].base_url,
             "auth": {"bearer": {"env": "STRICT_KEY"}},
             "context": {"long": 300_000, "longer": 1_000_000},
+            **NEVER_EJECTED,
         },
     }
 
@@ -350,7 +351,10 @@ async def test_nonsense_of_an_sdk_is_ignored(stage: Stage) -> None:
 
 async def test_a_retry_of_the_clients_earns_no_retry(tmp_path: Path) -> None:
     async with Backend("p", rest=b.status(500)) as fake:
-        config = {**chain(fake), "retry_budget": {"share": 0.1, "floor": "0/s"}}
+        config = {
+            **chain(fake, backends={fake.name: NEVER_EJECTED}),
+            "retry_budget": {"share": 0.1, "floor": "0/s"},
+        }
         async with Sidecar(tmp_path, config) as sidecar:
 
             async def asked(count: int, retry: str | None) -> int:

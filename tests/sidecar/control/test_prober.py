@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -408,3 +409,13 @@ async def until(fits: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not fits():  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(0.01)
+
+
+async def test_who_is_never_to_be_probed_is_only_by_operators() -> None:
+    async with Fake("home") as fake:
+        home = backend("home", base_url=fake.base_url, probe=ProbeSettings(every=math.inf))
+        program = Program(home)
+        await program.probe(3)
+        assert not fake.others
+        assert (await program.prober.probe_now(home)).finding is Finding.WELL
+        assert len(fake.others) == 1
