@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from tests.e2e.crossing import DIALECTS
+from tests.e2e.faults.held import Shown
 from tests.e2e.faults.wants import Want
 from tests.fakes.behaviours import Behaviour, well
 
@@ -68,6 +69,11 @@ class Unit:
         """Row, name, client, mode, way; its route and its backends are called after it."""
         mode = "stream" if self.streamed else "whole"
         return f"r{self.cell.row:02}-{self.cell.name}-{self.client}-{mode}{self.way.value}"
+
+    @property
+    def shown(self) -> Shown:
+        """What it shows when it holds."""
+        return Shown(self.cell.row, self.client, self.streamed, self.id)
 
 
 def units(table: Sequence[Cell], client: str) -> Iterator[Unit]:

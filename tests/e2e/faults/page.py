@@ -25,9 +25,7 @@ HEAD = (
 def promised(row: Row, units: Sequence[Unit], moments: AbstractSet[Shown]) -> set[Shown]:
     """All that shows a row, of all clients and modes."""
     return {
-        Shown(unit.cell.row, unit.client, unit.streamed, unit.id)
-        for unit in units
-        if unit.cell.row == row.number and unit.cell.name in row.cells
+        unit.shown for unit in units if unit.cell.row == row.number and unit.cell.name in row.cells
     } | {one for one in moments if one.row == row.number and one.name in row.moments}
 
 
