@@ -12,7 +12,7 @@ PY := $(VENV)/bin/python
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help run test check fix coverage matrix golden fuzz chaos lock clean venv install-run install-test install-lock
+.PHONY: help run test check fix coverage matrix faults golden fuzz chaos lock clean venv install-run install-test install-lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s%s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,10 @@ coverage: install-test ## run all tests and show the lines and branches that non
 
 matrix: install-test ## run every client on every backend, and write the table of docs/dialects.md
 	@exec env WRITE_MATRIX=1 $(PY) -m pytest tests/e2e/matrix $(ARGS)
+
+faults: install-test ## run the table of faults for every client, and write the table of docs/faults.md
+	@exec env WRITE_FAULTS=1 $(PY) -m pytest tests/e2e/test_fault_moments.py tests/e2e/test_faults.py \
+	    tests/e2e/test_faults_page.py $(ARGS)
 
 golden: install-test ## write anew what is expected of the traffic in tests/golden, to be read in the diff
 	@exec $(PY) -m tests.golden.write

@@ -33,7 +33,6 @@ from sidecar.telemetry.optional import Part
 from sidecar.wire.contract import Operation
 from tests.declared import BACKEND, CLIENT, Declared, declared
 from tests.e2e.harness import Sidecar
-from tests.e2e.test_faults import TABLE
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDECAR = ROOT / "sidecar"
@@ -359,19 +358,6 @@ def test_the_tables_of_losses() -> None:
 def test_movable_problems() -> None:
     told = text_of("docs/configuration.md").partition("Problems: ")[2].partition(".")[0]
     assert words_of(told) == {kind.value for kind in MOVABLE}
-
-
-def test_the_fault_table() -> None:
-    table = [row for row in rows(text_of("docs/faults.md")) if len(row) == 5 and row[0].isdigit()]
-    assert {int(row[0]) for row in table} == set(range(1, 33))
-    told = {
-        (int(row[0]), name)
-        for row in table
-        for name in words_of(row[4])
-        if not name.startswith("test_")
-    }
-    known = {(cell.row, cell.name) for cell in TABLE}
-    assert told == known
 
 
 def test_error_codes() -> None:

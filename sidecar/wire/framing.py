@@ -132,6 +132,15 @@ def frame_data(frame: bytes) -> bytes | None:
     return b"\n".join(lines) if lines else None
 
 
+def comments_only(frame: bytes) -> bytes:
+    """A frame that has no data, if it is only there to keep alive; else nothing.
+
+    Clients take an event that has a name and no data for JSON, and stumble.
+    """
+    lines = _LINE.split(frame)
+    return frame if all(not line or line.startswith(b":") for line in lines) else b""
+
+
 def sse(data: bytes, event: str = "") -> bytes:
     """One frame that carries `data`, which holds no line break; of a named event, if any."""
     head = b"event: " + event.encode() + b"\n" if event else b""

@@ -135,13 +135,25 @@ async def fetch(
             allow_redirects=False,
         ) as reply,
     ):
-        raw, broken = bytearray(), None
-        try:
-            async for part in reply.content.iter_any():
-                raw += part
-        except aiohttp.ClientError as error:
-            broken = error
-        return Got(reply.status, reply.headers, bytes(raw), time.monotonic() - start, broken)
+        return await read(reply, start)
+
+
+async def read(
+    reply: aiohttp.ClientResponse, start: float, heard: asyncio.Event | None = None
+) -> Got:
+    """The answer to its end; `start` is when it was asked for, in monotonic seconds.
+
+    `heard` is set when the first of its body has come.
+    """
+    raw, broken = bytearray(), None
+    try:
+        async for part in reply.content.iter_any():
+            raw += part
+            if heard is not None:
+                heard.set()
+    except aiohttp.ClientError as error:
+        broken = error
+    return Got(reply.status, reply.headers, bytes(raw), time.monotonic() - start, broken)
 
 
 async def rude(port: int, data: bytes, *, host: str = "127.0.0.1", finish: bool = False) -> bytes:

@@ -66,7 +66,7 @@ def has_ipv6() -> bool:
 
 def of(fake: Backend, **more: object) -> Config:
     """The configuration of a backend that speaks to a fake."""
-    return {"dialect": "openai", "base_url": fake.base_url, **more}
+    return {"dialect": fake.dialect, "base_url": fake.base_url, **more}
 
 
 def chain(*fakes: Backend, backends: Mapping[str, Config] | None = None, **route: object) -> Config:
@@ -317,11 +317,14 @@ class Sidecar:
 
     @contextlib.asynccontextmanager
     async def opened(
-        self, body: object, headers: Mapping[str, str] | None = None
+        self,
+        body: object,
+        headers: Mapping[str, str] | None = None,
+        path: str = "/v1/chat/completions",
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A chat request whose answer the test reads itself; leaving the block hangs up."""
         told = {"content-type": "application/json", **(headers or {})}
-        url = self.base_url + "/v1/chat/completions"
+        url = self.base_url + path
         reply = await self.http.post(url, data=json.dumps(body).encode(), headers=told)
         try:
             yield reply

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -152,40 +151,6 @@ async def test_slow_calls_eject_where_that_is_asked(tmp_path: Path) -> None:
 
 
 # --- and back ---------------------------------------------------------------------------------
-
-
-async def test_row_15_it_is_tried_now_and_then_and_answers_soon_after_its_recovery(
-    tmp_path: Path,
-) -> None:
-    """A minute and a request every four seconds, scaled down by twelve: 5 s, and every third."""
-    p, f = Backend("p", rest=DOWN), Backend("f")
-    short = {"p": {"breaker": {"rest": "2500ms", "ceiling": "25s"}}}
-    async with stage(tmp_path, p, f, breakers=short) as sidecar:
-        start = time.monotonic()
-        asked = 0
-        while time.monotonic() - start < 5.0:
-            assert (await sidecar.ask(chat())).text == text_of("f")
-            asked += 1
-            await asyncio.sleep(1 / 3)
-        tried = len(p.requests)
-        assert 5 <= tried <= 8 and tried < asked, "five failures, then a trial now and then"
-        p.rest = b.well()
-        recovered = time.monotonic()
-        while (got := await sidecar.ask(chat())).text != text_of("p"):
-            assert got.text == text_of("f"), "every answer is whole meanwhile"
-            assert time.monotonic() - recovered < 5 * 2.5
-            await asyncio.sleep(1 / 3)
-        await ejected(sidecar, 3)
-        assert (await sidecar.ask(chat())).text == text_of("p")
-        availability = (await sidecar.metrics()).value(
-            "backend_availability", backend="p", state="ready"
-        )
-        assert availability == 1
-
-        async def is_told() -> bool:
-            return any("is back" in str(line.get("event")) for line in sidecar.log)
-
-        await until(is_told, "the log says that it is back")
 
 
 async def test_few_trials_at_once_after_a_rest(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""The rows of docs/faults.md that take more than one request, or a moment in the middle of one."""
+"""The rows of docs/faults.md that take more than one request, or a moment in the middle of one.
+
+Each is played before the clients of all four dialects, whose backends speak the client's own.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,44 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.client import HANG, Got, chat
+from tests.e2e import client as raw
+from tests.e2e.client import HANG, Got
+from tests.e2e.crossing import PATHS, RESPONSES, chat
+from tests.e2e.faults.hearing import Heard, hear
+from tests.e2e.faults.held import moment
 from tests.e2e.harness import NEVER_EJECTED, Config, Sidecar, chain, until
 from tests.fakes import behaviours as b
+from tests.fakes import voices
 from tests.fakes.answers import text_of
 from tests.fakes.backend import Backend, closed_port
+from tests.fakes.seen import Seen
 
 LEAVES = 5.0  # seconds; the promise is one, a test allows five times as much
 MIB = 1024 * 1024
+STREAMED, WHOLE = True, False
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A sidecar, and a client of one dialect before it."""
+
+    sidecar: Sidecar
+    dialect: str
+
+    async def ask(self, *, stream: bool = False) -> Got:
+        return await self.sidecar.ask(chat(self.dialect, stream=stream), PATHS[self.dialect])
+
+    async def hears(self, *, stream: bool = False) -> Heard:
+        """The answer, which must be a good one."""
+        got = await self.ask(stream=stream)
+        assert got.status == 200, got.raw[:2000]
+        return hear(self.dialect, got)
 
 
 @asynccontextmanager
@@ -30,34 +58,38 @@ async def stage(
     *,
     top: Config | None = None,
     **route: Any,
-) -> AsyncIterator[Sidecar]:
+) -> AsyncIterator[Stage]:
     """A primary, perhaps a fallback, and a sidecar before them."""
     async with AsyncExitStack() as stack:
         fakes = [await stack.enter_async_context(primary)]
         if fallback is not None:
             fakes.append(await stack.enter_async_context(fallback))
         config = {**chain(*fakes, **route), **(top or {})}
-        yield await stack.enter_async_context(Sidecar(folder, config))
+        sidecar = await stack.enter_async_context(Sidecar(folder, config))
+        yield Stage(sidecar, primary.dialect)
 
 
-async def test_row_1_the_primary_rests_until_it_said(tmp_path: Path) -> None:
-    p, f = Backend("p", rest=b.rate_limited("60")), Backend("f")
-    async with stage(tmp_path, p, f) as sidecar:
-        for _ in range(3):
-            assert (await sidecar.ask(chat())).text == text_of("f")
+@moment(1, STREAMED, WHOLE)
+async def test_row_1_the_primary_rests_until_it_said(tmp_path: Path, dialect: str) -> None:
+    p = Backend("p", rest=b.rate_limited("60"), dialect=dialect)
+    f = Backend("f", dialect=dialect)
+    async with stage(tmp_path, p, f) as on:
+        for stream in (True, False, True):
+            assert (await on.hears(stream=stream)).text == text_of("f")
         assert (len(p.requests), len(f.requests)) == (1, 3)
-        metrics = await sidecar.metrics()
+        metrics = await on.sidecar.metrics()
         assert metrics.value("fallbacks_total", reason="rate_limited") >= 1
         assert metrics.value("backend_availability", backend="p", state="resting") == 1
 
 
-async def test_row_2_a_crowd_does_not_storm_the_primary(tmp_path: Path) -> None:
-    p, f = Backend("p", rest=b.rate_limited()), Backend("f")
-    async with stage(tmp_path, p, f) as sidecar:
+@moment(2, STREAMED, WHOLE)
+async def test_row_2_a_crowd_does_not_storm_the_primary(tmp_path: Path, dialect: str) -> None:
+    p, f = Backend("p", rest=b.rate_limited(), dialect=dialect), Backend("f", dialect=dialect)
+    async with stage(tmp_path, p, f) as on:
 
         async def ask_five_times() -> None:
-            for _ in range(5):
-                assert (await sidecar.ask(chat())).text == text_of("f")
+            for number in range(5):
+                assert (await on.hears(stream=number % 2 == 0)).text == text_of("f")
 
         async with asyncio.TaskGroup() as group:
             for _ in range(4):
@@ -66,40 +98,48 @@ async def test_row_2_a_crowd_does_not_storm_the_primary(tmp_path: Path) -> None:
         assert sum(seen.at - start < 3.0 for seen in p.requests) <= 4
 
 
-async def test_row_3_without_budget_the_fallback_is_asked_at_once(tmp_path: Path) -> None:
-    p, f = Backend("p", rest=b.status(500)), Backend("f")
+@moment(3, STREAMED, WHOLE)
+async def test_row_3_without_budget_the_fallback_is_asked_at_once(
+    tmp_path: Path, dialect: str
+) -> None:
+    p, f = Backend("p", rest=b.status(500), dialect=dialect), Backend("f", dialect=dialect)
     budget: Config = {"retry_budget": {"share": 0, "floor": "0/s"}}
-    async with stage(tmp_path, p, f, top=budget) as sidecar:
-        assert (await sidecar.ask(chat())).text == text_of("f")
-        assert (len(p.requests), len(f.requests)) == (1, 1)
-        assert (await sidecar.metrics()).value("retry_budget_exhausted_total") >= 1
+    async with stage(tmp_path, p, f, top=budget) as on:
+        for stream in (True, False):
+            assert (await on.hears(stream=stream)).text == text_of("f")
+        assert (len(p.requests), len(f.requests)) == (2, 2)
+        assert (await on.sidecar.metrics()).value("retry_budget_exhausted_total") >= 1
 
 
-async def test_row_4_retries_add_about_a_fifth(tmp_path: Path) -> None:
-    p, f = Backend("p", rest=b.status(503)), Backend("f")
+@moment(4, STREAMED, WHOLE)
+async def test_row_4_retries_add_about_a_fifth(tmp_path: Path, dialect: str) -> None:
+    p, f = Backend("p", rest=b.status(503), dialect=dialect), Backend("f", dialect=dialect)
     budget: Config = {"retry_budget": {"share": 0.2, "floor": "1/s"}}
     never = {"p": NEVER_EJECTED}
-    async with stage(tmp_path, p, f, top=budget, backends=never) as sidecar:
+    async with stage(tmp_path, p, f, top=budget, backends=never) as on:
         start = time.monotonic()
-        for _ in range(60):
-            assert (await sidecar.ask(chat())).text == text_of("f")
+        for number in range(60):
+            assert (await on.hears(stream=number % 2 == 0)).text == text_of("f")
         seconds = time.monotonic() - start
         assert len(p.requests) - 60 <= 0.2 * 60 + seconds + 15, "retries stay within the budget"
 
 
-async def test_row_5_a_pooled_connection_that_was_dead_is_nobodys_fault(tmp_path: Path) -> None:
-    p, f = Backend("p", rest=b.dead_when_reused), Backend("f")
-    async with stage(tmp_path, p, f, retry={"attempts": 0}) as sidecar:
-        for _ in range(4):
-            assert (await sidecar.ask(chat())).text == text_of("p")
-        metrics = await sidecar.metrics()
+@moment(5, STREAMED, WHOLE)
+async def test_row_5_a_pooled_connection_that_was_dead_is_nobodys_fault(
+    tmp_path: Path, dialect: str
+) -> None:
+    p, f = Backend("p", rest=b.dead_when_reused, dialect=dialect), Backend("f", dialect=dialect)
+    async with stage(tmp_path, p, f, retry={"attempts": 0}) as on:
+        for stream in (False, True, True, False):
+            assert (await on.hears(stream=stream)).text == text_of("p")
+        metrics = await on.sidecar.metrics()
         assert metrics.value("attempts_total", backend="p", outcome="connect") == 0
         assert not f.requests
 
 
 async def test_a_sidecar_that_gave_up_tells_the_client_not_to_try_again(tmp_path: Path) -> None:
-    async with stage(tmp_path, Backend("p", rest=b.status(503))) as sidecar:
-        got = await sidecar.ask(chat())
+    async with stage(tmp_path, Backend("p", rest=b.status(503))) as on:
+        got = await on.ask()
         assert (got.status, got.headers.get("x-should-retry")) == (503, "false")
         assert got.headers["x-sidecar-attempts"] == "3"
 
@@ -107,81 +147,139 @@ async def test_a_sidecar_that_gave_up_tells_the_client_not_to_try_again(tmp_path
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_deadline_ends_every_wait(tmp_path: Path, stream: bool) -> None:
     p = Backend("p", rest=b.silent)
-    async with stage(tmp_path, p, deadline="500ms") as sidecar:
-        got = await sidecar.ask(chat(stream=stream))
+    async with stage(tmp_path, p, deadline="500ms") as on:
+        got = await on.ask(stream=stream)
         assert (got.status, got.code) == (504, "deadline_exceeded")
         assert got.seconds < 5
         await asyncio.wait_for(p.requests[0].left.wait(), LEAVES)
 
 
 async def test_the_deadline_of_the_clients_sdk_travels(tmp_path: Path) -> None:
-    async with stage(tmp_path, Backend("p", rest=b.silent)) as sidecar:
-        got = await sidecar.ask(chat(), headers={"x-stainless-read-timeout": "1"})
+    async with stage(tmp_path, Backend("p", rest=b.silent)) as on:
+        got = await on.sidecar.ask(raw.chat(), headers={"x-stainless-read-timeout": "1"})
         assert got.status == 504
         assert got.seconds < 10
 
 
-@pytest.mark.parametrize("behaviour", [b.endless_header, b.endless_headers, b.endless_body])
-@pytest.mark.parametrize("stream", [True, False])
-async def test_row_24_memory_stays_bounded(
-    tmp_path: Path, behaviour: b.Behaviour, stream: bool
+@moment(15, STREAMED, WHOLE)
+async def test_row_15_it_is_tried_now_and_then_and_answers_soon_after_its_recovery(
+    tmp_path: Path, dialect: str, stream: bool
 ) -> None:
-    p, f = Backend("p", rest=behaviour), Backend("f")
-    async with stage(tmp_path, p, f) as sidecar:
-        before = sidecar.rss
+    """A minute and a request every four seconds, scaled down by thirty: 2 s, and 0.13 s."""
+    p, f = Backend("p", rest=b.status(503), dialect=dialect), Backend("f", dialect=dialect)
+    breaker: Config = {"p": {"breaker": {"rest": "1s", "ceiling": "10s"}}}
+    async with stage(tmp_path, p, f, backends=breaker) as on:
+        asked, start = 0, time.monotonic()
+        while time.monotonic() - start < 2.0:
+            assert (await on.hears(stream=stream)).text == text_of("f")
+            asked += 1
+            await asyncio.sleep(4 / 30)  # the pace of the row, not a wait for anything
+        tried = len(p.requests)
+        assert 5 <= tried <= 8 and tried < asked, "five failures, then a trial now and then"
+        p.rest, recovered = b.well(), time.monotonic()
+        while (heard := await on.hears(stream=stream)).text != text_of("p"):
+            assert heard.text == text_of("f"), "every answer is whole meanwhile"
+            assert time.monotonic() - recovered < 5 * 1.0
+            await asyncio.sleep(4 / 30)
+
+
+@moment(24, STREAMED, WHOLE)
+async def test_row_24_memory_stays_bounded(tmp_path: Path, dialect: str, stream: bool) -> None:
+    hostile = (b.endless_header, b.endless_headers, b.endless_body, b.endless_body)
+    p, f = Backend("p", *hostile, dialect=dialect), Backend("f", dialect=dialect)
+    async with stage(tmp_path, p, f, retry={"attempts": 0}) as on:
+        before = on.sidecar.rss
         async with asyncio.TaskGroup() as group:
-            asked = [group.create_task(sidecar.ask(chat(stream=stream))) for _ in range(3)]
+            asked = [group.create_task(on.hears(stream=stream)) for _ in hostile]
         assert {each.result().text for each in asked} == {text_of("f")}
-        # three answers at a time, each allowed as much as the largest right answer may be
-        assert sidecar.rss - before < 400 * MIB
+        # each answer is allowed as much as the largest right answer may be
+        assert on.sidecar.rss - before < 400 * MIB
 
 
-@pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize(
-    "behaviour",
-    [
-        pytest.param(b.silent, id="before-the-head"),
-        pytest.param(b.opened(b.Silence(), greet=True), id="before-the-first-token"),
-        pytest.param(b.cut(b.Silence()), id="in-mid-answer"),
-    ],
-)
-async def test_row_27_the_client_leaves(
-    tmp_path: Path, behaviour: b.Behaviour, stream: bool
+@moment(25, STREAMED, WHOLE)
+async def test_row_25_each_further_key_is_tried_once_and_the_good_one_stays(
+    tmp_path: Path, dialect: str, stream: bool
 ) -> None:
-    p, f = Backend("p", behaviour), Backend("f")
-    async with stage(tmp_path, p, f) as sidecar:
-        async with asyncio.TaskGroup() as group:
-            call = group.create_task(sidecar.ask(chat(stream=stream)))
-            seen = await p.seen()
-            call.cancel()
-        await asyncio.wait_for(seen.left.wait(), LEAVES)
-        metrics = await sidecar.idle()
-        assert metrics.value("attempts_total", backend="p", outcome="cancelled") == 1
-        assert metrics.value("attempts_total", backend="p") == 1
-        assert metrics.value("requests_total", outcome="client_disconnect") == 1
-        assert metrics.value("requests_total") == 1
+    keys = {"ONE": "key-number-one", "TWO": "key-number-two", "SIX": "key-number-six"}
+    refused = b.status(401, "bad key", "invalid_api_key")
+
+    def play(seen: Seen) -> b.Steps:
+        good = seen.header("authorization") == f"Bearer {keys['SIX']}"
+        return (b.well() if good else refused)(seen)
+
+    p, f = Backend("p", rest=play, dialect=dialect), Backend("f", dialect=dialect)
+    auth: Config = {"bearer": {"env": "ONE"}, "further": [{"env": "TWO"}, {"env": "SIX"}]}
+    async with p, f:
+        config = chain(p, f, backends={"p": {"auth": auth}})
+        async with Sidecar(tmp_path, config, env=keys) as sidecar:
+            on = Stage(sidecar, dialect)
+            for _ in range(2):
+                assert (await on.hears(stream=stream)).text == text_of("p")
+            metrics = await sidecar.metrics()
+            assert metrics.value("attempts_total", backend="p", outcome="auth") == 2
+    told = [(seen.header("authorization") or "").removeprefix("Bearer ") for seen in p.requests]
+    assert told == [*keys.values(), keys["SIX"]]
+    assert not f.requests
+
+
+@moment(27, STREAMED, WHOLE)
+async def test_row_27_the_client_leaves(tmp_path: Path, dialect: str, stream: bool) -> None:
+    """Before the head, before the first token, in mid-answer."""
+    silences = (b.silent, b.opened(b.Silence(), greet=True), b.cut(b.Silence()))
+    p, f = Backend("p", *silences, dialect=dialect), Backend("f", dialect=dialect)
+    async with stage(tmp_path, p, f) as on:
+        for number in range(1, 4):
+            async with asyncio.TaskGroup() as group:
+                call = group.create_task(on.ask(stream=stream))
+                seen = await p.seen(number)
+                call.cancel()
+            await asyncio.wait_for(seen.left.wait(), LEAVES)
+        metrics = await on.sidecar.idle()
+        assert metrics.value("attempts_total", backend="p", outcome="cancelled") == 3
+        assert metrics.value("attempts_total", backend="p") == 3
+        assert metrics.value("requests_total", outcome="client_disconnect") == 3
+        assert metrics.value("requests_total") == 3
         assert not f.requests
-        assert (await sidecar.ask(chat())).text == text_of("p"), "nobody was blamed"
+        assert (await on.hears(stream=stream)).text == text_of("p"), "nobody was blamed"
 
 
-async def test_row_27_the_client_leaves_while_a_retry_waits(tmp_path: Path) -> None:
-    p = Backend("p", b.rate_limited("2"))
-    async with stage(tmp_path, p) as sidecar:
+@moment(27, STREAMED)
+async def test_row_27_the_client_leaves_a_stream_that_it_hears(
+    tmp_path: Path, dialect: str
+) -> None:
+    p = Backend("p", b.cut(b.Silence()), dialect=dialect)
+    async with stage(tmp_path, p) as on:
+        body, path = chat(dialect, stream=True), PATHS[dialect]
+        async with asyncio.timeout(HANG), on.sidecar.opened(body, path=path) as reply:
+            assert await reply.content.readany()
+        await asyncio.wait_for(p.requests[0].left.wait(), LEAVES)
+        metrics = await on.sidecar.idle()
+        assert metrics.value("attempts_total", backend="p", outcome="cancelled") == 1
+
+
+@moment(27, WHOLE)
+async def test_row_27_the_client_leaves_while_a_retry_waits(tmp_path: Path, dialect: str) -> None:
+    p = Backend("p", b.rate_limited("2"), dialect=dialect)
+    async with stage(tmp_path, p) as on:
         async with asyncio.TaskGroup() as group:
-            call = group.create_task(sidecar.ask(chat()))
+            call = group.create_task(on.ask())
             seen = await p.seen()
             await asyncio.wait_for(seen.answered.wait(), HANG)
             call.cancel()
-        await sidecar.idle()
+        await on.sidecar.idle()
         assert len(p.requests) == 1
 
 
-async def test_row_28_a_slow_reader_slows_the_backend(tmp_path: Path) -> None:
-    words = [f"{number:06d} " + "x" * 65536 for number in range(1000)]
-    p = Backend("p", rest=b.well(words))
-    async with stage(tmp_path, p) as sidecar:
-        before = sidecar.rss
-        async with sidecar.opened(chat(stream=True)) as reply:
+@moment(28, STREAMED)
+async def test_row_28_a_slow_reader_slows_the_backend(tmp_path: Path, dialect: str) -> None:
+    # Responses say all of the text again, in events of which none may be larger than 16 MiB
+    count = 180 if dialect == RESPONSES else 600
+    words = [f"{number:06d} " + "x" * 65536 for number in range(count)]
+    p = Backend("p", rest=b.well(words), dialect=dialect)
+    async with stage(tmp_path, p) as on:
+        before = on.sidecar.rss
+        body, path = chat(dialect, stream=True), PATHS[dialect]
+        async with on.sidecar.opened(body, path=path) as reply:
             seen = await p.seen()
 
             async def stands_still() -> bool:
@@ -190,84 +288,114 @@ async def test_row_28_a_slow_reader_slows_the_backend(tmp_path: Path) -> None:
                 return 0 < earlier == seen.sent
 
             await until(stands_still, "the backend is held back")
-            assert seen.sent < 40 * MIB, "what the kernel's buffers hold, and little more"
-            assert sidecar.rss - before < 40 * MIB
-            raw = bytearray()
+            assert seen.sent < 30 * MIB, "what the kernel's buffers hold, and little more"
+            assert on.sidecar.rss - before < 40 * MIB
+            told = bytearray()
             async with asyncio.timeout(HANG):
                 async for part in reply.content.iter_any():
-                    raw += part
-        assert Got(200, reply.headers, bytes(raw), 0.0).text == "".join(words)
+                    told += part
+        heard = hear(dialect, Got(200, reply.headers, bytes(told), 0.0))
+        assert (heard.text, heard.ended) == ("".join(words), True)
 
 
-@pytest.mark.parametrize("stream", [True, False])
-async def test_row_29_all_targets_rest(tmp_path: Path, stream: bool) -> None:
-    p, f = Backend("p", rest=b.rate_limited("60")), Backend("f", rest=b.rate_limited("50"))
-    async with stage(tmp_path, p, f) as sidecar:
-        first = await sidecar.ask(chat(stream=stream))
+@moment(29, STREAMED, WHOLE)
+async def test_row_29_all_targets_rest(tmp_path: Path, dialect: str, stream: bool) -> None:
+    p = Backend("p", rest=b.rate_limited("60"), dialect=dialect)
+    f = Backend("f", rest=b.rate_limited("50"), dialect=dialect)
+    async with stage(tmp_path, p, f) as on:
+        first = await on.ask(stream=stream)
         assert (first.status, "retry-after" in first.headers) == (429, True)
-        second = await sidecar.ask(chat(stream=stream))
+        second = await on.ask(stream=stream)
         assert second.status in {429, 503}
         assert 1 <= int(second.headers["retry-after"]) <= 60
-        assert "p" in second.message
-        assert "f" in second.message
+        told = hear(dialect, second).message
+        assert "p" in told
+        assert "f" in told
         assert (len(p.requests), len(f.requests)) == (1, 1)
 
 
-async def test_row_30_every_target_has_its_own_plain_reason(tmp_path: Path) -> None:
-    p, f = Backend("p"), Backend("f")
+@moment(30, STREAMED, WHOLE)
+async def test_row_30_every_target_has_its_own_plain_reason(tmp_path: Path, dialect: str) -> None:
+    prefix = voices.VOICES[dialect].prefix
+    p, f = Backend("p", dialect=dialect), Backend("f", dialect=dialect)
     addresses: dict[str, Config] = {
-        "p": {"base_url": "http://nowhere.invalid/v1"},
-        "f": {"base_url": f"http://127.0.0.1:{closed_port()}/v1"},
+        "p": {"base_url": f"http://nowhere.invalid{prefix}"},
+        "f": {"base_url": f"http://127.0.0.1:{closed_port()}{prefix}"},
     }
     async with p, f, Sidecar(tmp_path, chain(p, f, backends=addresses)) as sidecar:
-        got = await sidecar.ask(chat())
-        assert got.status == 503
-        assert "nowhere.invalid" in got.message
-        assert "refused" in got.message
+        for stream in (True, False):
+            got = await Stage(sidecar, dialect).ask(stream=stream)
+            assert got.status in {502, 503, 529}
+            told = hear(dialect, got).message
+            assert "nowhere.invalid" in told
+            assert "refused" in told
 
 
+@moment(31, STREAMED)
 async def test_row_31_a_stream_ends_on_the_configuration_that_it_began_with(
-    tmp_path: Path,
+    tmp_path: Path, dialect: str
 ) -> None:
     go = asyncio.Event()
-    old, new = Backend("old", rest=b.gated(go)), Backend("new")
+    old, new = Backend("old", rest=b.gated(go), dialect=dialect), Backend("new", dialect=dialect)
     async with old, new, Sidecar(tmp_path, chain(old)) as sidecar:
+        on = Stage(sidecar, dialect)
         async with asyncio.TaskGroup() as group:
-            call = group.create_task(sidecar.ask(chat(stream=True)))
+            call = group.create_task(on.hears(stream=True))
             await old.seen()
             await sidecar.reload(chain(new))
-            assert (await sidecar.ask(chat())).text == text_of("new")
+            assert (await on.hears()).text == text_of("new")
+            go.set()
+        assert (call.result().text, call.result().ended) == (text_of("old"), True)
+
+
+@moment(31, WHOLE)
+async def test_row_31_an_answer_comes_from_the_configuration_that_it_was_asked_of(
+    tmp_path: Path, dialect: str
+) -> None:
+    go = asyncio.Event()
+    old, new = Backend("old", rest=b.gated(go), dialect=dialect), Backend("new", dialect=dialect)
+    async with old, new, Sidecar(tmp_path, chain(old)) as sidecar:
+        on = Stage(sidecar, dialect)
+        async with asyncio.TaskGroup() as group:
+            call = group.create_task(on.hears())
+            await old.seen()
+            await sidecar.reload(chain(new))
             go.set()
         assert call.result().text == text_of("old")
-        assert call.result().done
 
 
 @pytest.mark.parametrize("mode", ["sidecar", "gateway"])
-async def test_row_32_a_stream_ends_well_within_the_drain(tmp_path: Path, mode: str) -> None:
+@moment(32, STREAMED)
+async def test_row_32_a_stream_ends_well_within_the_drain(
+    tmp_path: Path, dialect: str, mode: str
+) -> None:
     go = asyncio.Event()
-    p = Backend("p", rest=b.gated(go))
+    p = Backend("p", rest=b.gated(go), dialect=dialect)
     drain: Config = {"drain": {"mode": mode, "settle": "200ms", "limit": "60s"}}
-    async with stage(tmp_path, p, top=drain) as sidecar:
+    async with stage(tmp_path, p, top=drain) as on:
         async with asyncio.TaskGroup() as group:
-            call = group.create_task(sidecar.ask(chat(stream=True)))
+            call = group.create_task(on.hears(stream=True))
             await p.seen()
-            sidecar.signal(signal.SIGTERM)
-            await sidecar.until_metric(lambda now: now.value("draining") == 1, "it drains")
+            on.sidecar.signal(signal.SIGTERM)
+            await on.sidecar.until_metric(lambda now: now.value("draining") == 1, "it drains")
             go.set()
-        assert (call.result().text, call.result().done) == (text_of("p"), True)
-        assert await sidecar.exit_code() == 0
+        assert (call.result().text, call.result().ended) == (text_of("p"), True)
+        assert await on.sidecar.exit_code() == 0
 
 
 @pytest.mark.parametrize("mode", ["sidecar", "gateway"])
-async def test_row_32_past_the_drain_the_stream_ends_honestly(tmp_path: Path, mode: str) -> None:
-    p = Backend("p", rest=b.gated(asyncio.Event()))
+@moment(32, STREAMED)
+async def test_row_32_past_the_drain_the_stream_ends_honestly(
+    tmp_path: Path, dialect: str, mode: str
+) -> None:
+    p = Backend("p", rest=b.gated(asyncio.Event()), dialect=dialect)
     drain: Config = {"drain": {"mode": mode, "settle": "100ms", "limit": "1s"}}
-    async with stage(tmp_path, p, top=drain) as sidecar:
+    async with stage(tmp_path, p, top=drain) as on:
         async with asyncio.TaskGroup() as group:
-            call = group.create_task(sidecar.ask(chat(stream=True)))
+            call = group.create_task(on.hears(stream=True))
             await p.seen()
-            sidecar.signal(signal.SIGTERM)
-        got = call.result()
-        assert (got.text, got.done, got.finish) == (text_of("p", 20), False, None)
-        assert got.error is not None
-        await sidecar.exit_code()
+            on.sidecar.signal(signal.SIGTERM)
+        heard = call.result()
+        assert (heard.text, heard.ended, heard.finish) == (text_of("p", 20), False, None)
+        assert heard.error is not None
+        await on.sidecar.exit_code()

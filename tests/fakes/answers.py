@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from tests.fakes.seen import Seen
+from tests.fakes.speech import Speech
 
 TOKENS = 60
 CREATED = 1_700_000_000
@@ -109,20 +110,17 @@ def _tool_deltas(name: str) -> list[dict[str, object]]:
     return [{"tool_calls": [call]} for call in [first, *rest]]
 
 
-def chat_frames(
+def chat_speech(
     seen: Seen, said: Sequence[str], usage_in_stream: UsageInStream = "on_request"
-) -> list[bytes]:
+) -> Speech:
     """Greeting, one frame a token, finish, usage when it is wanted, and the end marker."""
     tool = called_tool(seen)
     deltas = [{"content": word} for word in said] if tool is None else _tool_deltas(tool)
-    frames = [
-        greeting(seen),
-        *[chunk(seen, dict(delta)) for delta in deltas],
-        chunk(seen, {}, "stop" if tool is None else "tool_calls"),
-    ]
+    closing = [chunk(seen, {}, "stop" if tool is None else "tool_calls")]
     if usage_in_stream == "always" or (usage_in_stream == "on_request" and seen.wants_usage):
-        frames.append(_usage_frame(seen, len(said), "chat.completion.chunk"))
-    return [*frames, DONE]
+        closing.append(_usage_frame(seen, len(said), "chat.completion.chunk"))
+    tokens = [chunk(seen, dict(delta)) for delta in deltas]
+    return Speech([greeting(seen)], tokens, closing, [DONE])
 
 
 def greeting(seen: Seen) -> bytes:
@@ -141,15 +139,15 @@ def completion(seen: Seen, said: Sequence[str]) -> dict[str, object]:
     }
 
 
-def completion_frames(seen: Seen, said: Sequence[str]) -> list[bytes]:
+def completion_speech(seen: Seen, said: Sequence[str]) -> Speech:
     def piece(text: str, finish: str | None) -> bytes:
         choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": finish}
         return frame({**completion(seen, []), "choices": [choice], "usage": None})
 
-    frames = [*[piece(word, None) for word in said], piece("", "stop")]
+    closing = [piece("", "stop")]
     if seen.wants_usage:
-        frames.append(_usage_frame(seen, len(said), "text_completion"))
-    return [*frames, DONE]
+        closing.append(_usage_frame(seen, len(said), "text_completion"))
+    return Speech([], [piece(word, None) for word in said], closing, [DONE])
 
 
 def vector(number: int) -> list[float]:

@@ -15,11 +15,12 @@ import time
 from collections.abc import Sequence
 from types import TracebackType
 
-from tests.fakes import answers
+from tests.fakes import answers, voices
 from tests.fakes.behaviours import (
     Behaviour,
     Close,
     Endless,
+    Heard,
     Pause,
     Reset,
     Send,
@@ -35,6 +36,11 @@ from tests.fakes.seen import Seen
 
 PATIENCE = 20.0  # seconds that a test waits for something that must happen
 HEAD_LIMIT = 4 * 1024 * 1024
+SHOWN = {  # what an Ollama tells of a model
+    "details": {"family": "fake", "parameter_size": "8.0B", "quantization_level": "Q4_K_M"},
+    "model_info": {"general.architecture": "fake", "fake.context_length": 32768},
+    "capabilities": ["completion", "tools"],
+}
 
 
 class _Gone(Exception):
@@ -67,9 +73,10 @@ class _Connection(asyncio.StreamReaderProtocol):
 class Backend:
     """`async with Backend("p", well(), rest=silent) as p`: one behaviour a request, then `rest`.
 
+    It answers in the dialect of the path that is asked; `dialect` is what its address is for.
     `rest` may be changed while it runs; so may `aside`, which answers all but inference requests.
     `requests` holds inference requests in order of arrival, `others` everything else; `connections`
-    counts what was accepted.
+    counts what was accepted. `heard` is set by a test whose client has heard something.
     """
 
     def __init__(
@@ -79,14 +86,17 @@ class Backend:
         rest: Behaviour | None = None,
         models: Sequence[str] = ("model-a",),
         tls: ssl.SSLContext | None = None,
+        dialect: str = "openai",
     ) -> None:
         self.name = name
+        self.dialect = dialect
         self.script = list(script)
         self.rest = well() if rest is None else rest
         self.models = tuple(models)
         self.aside: Behaviour | None = None
         self.requests: list[Seen] = []
         self.others: list[Seen] = []
+        self.heard = asyncio.Event()
         self.connections = 0
         self.port = 0
         self._tls = tls
@@ -97,7 +107,8 @@ class Backend:
 
     @property
     def base_url(self) -> str:
-        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}/v1"
+        scheme = "https" if self._tls else "http"
+        return f"{scheme}://127.0.0.1:{self.port}{voices.VOICES[self.dialect].prefix}"
 
     @property
     def bodies(self) -> list[bytes]:
@@ -179,7 +190,7 @@ class Backend:
         return seen
 
     def _behaviour(self, seen: Seen) -> Behaviour:
-        if seen.method != "POST":
+        if seen.method != "POST" or seen.path == "/api/show":
             self.others.append(seen)
             return self._lookup(seen) if self.aside is None else self.aside
         position = len(self.requests)
@@ -190,6 +201,8 @@ class Backend:
     def _lookup(self, seen: Seen) -> Behaviour:
         if seen.path == "/v1/models":
             return listing(*self.models)
+        if seen.path == "/api/show":
+            return lambda _: whole(200, answers.dump(SHOWN))
         if seen.path == "/api/version":
             return lambda _: whole(200, answers.dump({"version": "0.0.0"}))
         if seen.path == "/api/tags":
@@ -212,6 +225,8 @@ class Backend:
                     raise _Gone
             case Until(event):
                 await _either(event, seen.left)
+            case Heard():
+                await _either(self.heard, seen.left)
             case Silence():
                 await seen.left.wait()
                 raise _Gone

@@ -1,7 +1,8 @@
 """What a fake backend can do wrong, as data: a behaviour turns a request into steps on a socket.
 
 A behaviour is a plain function of the request seen; the functions here that take settings return
-one. Nothing here touches a socket: `backend.py` plays the steps.
+one. It speaks the dialect that the request's path asks for: `voices`. Nothing here touches a
+socket: `backend.py` plays the steps.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tests.fakes import answers
+from tests.fakes import answers, voices
 from tests.fakes.answers import UsageInStream
 from tests.fakes.seen import Seen
+from tests.fakes.speech import Speech
+from tests.fakes.voices.voice import Voice
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,11 @@ class Until:
     """Wait for an event of the test."""
 
     event: asyncio.Event
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Wait until the client has heard something of the answer: `Backend.heard`."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,7 @@ class Reset:
     """Break the connection (RST)."""
 
 
-Step = Send | Pause | Until | Endless | Silence | Close | Reset
+Step = Send | Pause | Until | Heard | Endless | Silence | Close | Reset
 Steps = tuple[Step, ...]
 Behaviour = Callable[[Seen], Steps]
 Headers = Sequence[tuple[str, str]]
@@ -91,28 +99,31 @@ def stream_head(headers: Headers = (), content_type: str = SSE) -> Step:
     return Send(head(200, told))
 
 
-def flow(frames: Sequence[bytes], *tail: Step, headers: Headers = ()) -> Steps:
+def flow(
+    frames: Sequence[bytes], *tail: Step, headers: Headers = (), content_type: str = SSE
+) -> Steps:
     """A stream: the head, each frame a chunk and a write of its own, then what `tail` says."""
-    return (stream_head(headers), *[Send(chunked(each)) for each in frames], *tail)
+    return (stream_head(headers, content_type), *[Send(chunked(each)) for each in frames], *tail)
 
 
 # --- well ------------------------------------------------------------------------------------
 
 
-def _frames(seen: Seen, said: Sequence[str], usage: UsageInStream = "on_request") -> list[bytes]:
-    if seen.path.endswith("/chat/completions"):
-        return answers.chat_frames(seen, said, usage)
-    return answers.completion_frames(seen, said)
+def _speech(
+    seen: Seen, said: Sequence[str] | None = None, usage: UsageInStream = "on_request"
+) -> Speech:
+    text = answers.words(seen.backend) if said is None else said
+    return voices.of(seen).speech(seen, text, usage)
 
 
-def _json(seen: Seen, said: Sequence[str]) -> dict[str, object]:
-    if seen.path.endswith("/chat/completions"):
-        return answers.chat(seen, said)
-    if seen.path.endswith("/completions"):
-        return answers.completion(seen, said)
-    if seen.path.endswith("/embeddings"):
-        return answers.embeddings(seen)
-    return {"relayed": seen.target, "bytes": len(seen.body), "by": seen.backend}
+def _body(seen: Seen, said: Sequence[str] | None = None) -> bytes:
+    """A whole answer."""
+    text = answers.words(seen.backend) if said is None else said
+    return answers.dump(voices.of(seen).whole(seen, text))
+
+
+def _stream(seen: Seen, frames: Sequence[bytes], *tail: Step, headers: Headers = ()) -> Steps:
+    return flow(frames, *tail, headers=headers, content_type=voices.of(seen).stream_type)
 
 
 def well(
@@ -124,10 +135,10 @@ def well(
     """A right answer, streamed when that was asked for; it calls the first tool that is there."""
 
     def play(seen: Seen) -> Steps:
-        text = answers.words(seen.backend) if said is None else said
         if seen.streamed:
-            return flow(_frames(seen, text, usage), Send(END), headers=headers)
-        return whole(200, answers.dump(_json(seen, text)), headers=headers)
+            frames = _speech(seen, said, usage).frames
+            return _stream(seen, frames, Send(END), headers=headers)
+        return whole(200, _body(seen, said), headers=headers)
 
     return play
 
@@ -142,9 +153,10 @@ def gated(event: asyncio.Event, after: int = 20) -> Behaviour:
     def play(seen: Seen) -> Steps:
         if not seen.streamed:
             return (Until(event), *well()(seen))
-        frames = _frames(seen, answers.words(seen.backend))
-        rest = [Send(chunked(each)) for each in frames[after + 1 :]]
-        return (*flow(frames[: after + 1]), Until(event), *rest, Send(END))
+        speech = _speech(seen)
+        before = speech.until(after)
+        rest = [Send(chunked(each)) for each in speech.frames[len(before) :]]
+        return (*_stream(seen, before), Until(event), *rest, Send(END))
 
     return play
 
@@ -159,9 +171,13 @@ def status(
     kind: str = "server_error",
     headers: Headers = (),
 ) -> Behaviour:
-    """An error in the dialect's own shape."""
-    body = answers.dump(answers.error(message, error_code, kind))
-    return lambda seen: whole(code, body, headers=headers)
+    """An error in the dialect's own shape; `error_code` and `kind` where it has such words."""
+
+    def play(seen: Seen) -> Steps:
+        body = voices.of(seen).error(code, message, error_code, kind)
+        return whole(code, answers.dump(body), headers=headers)
+
+    return play
 
 
 def rate_limited(retry_after: str | None = None) -> Behaviour:
@@ -169,21 +185,26 @@ def rate_limited(retry_after: str | None = None) -> Behaviour:
     return status(429, "slow down", "rate_limit_exceeded", "rate_limit_error", headers)
 
 
-CONTEXT_TOO_LONG = status(
-    400, "maximum context length is 1000 tokens", "context_length_exceeded", "invalid_request_error"
-)
-REFUSED_BY_POLICY = status(
-    400, "the prompt was filtered", "content_filter", "invalid_request_error"
-)
-UNKNOWN_MODEL = status(404, "no such model", "model_not_found", "invalid_request_error")
-PREFILL_REFUSED = status(
-    400, "an assistant prefill is not supported", None, "invalid_request_error"
-)
+def refused(reason: str) -> Behaviour:
+    """What the vendor says to that; see `Voice.refusals`."""
+
+    def play(seen: Seen) -> Steps:
+        code, body = voices.of(seen).refusals[reason]
+        return whole(code, answers.dump(body))
+
+    return play
+
+
+CONTEXT_TOO_LONG = refused("too long")
+REFUSED_BY_POLICY = refused("policy")
+UNKNOWN_MODEL = refused("unknown model")
+PREFILL_REFUSED = refused("prefill")
 
 
 def error_object(seen: Seen) -> Steps:
     """200, and an error object as the body."""
-    return whole(200, answers.dump(answers.error("overloaded inside a 200")))
+    body = voices.of(seen).error(500, "overloaded inside a 200", None, "server_error")
+    return whole(200, answers.dump(body))
 
 
 def html(seen: Seen) -> Steps:
@@ -191,11 +212,12 @@ def html(seen: Seen) -> Steps:
 
 
 def empty_body(seen: Seen) -> Steps:
-    return whole(200, b"", SSE if seen.streamed else "application/json")
+    kind = voices.of(seen).stream_type if seen.streamed else "application/json"
+    return whole(200, b"", kind)
 
 
 def not_json(seen: Seen) -> Steps:
-    return whole(200, b'{"id": "chatcmpl-1", "choices": [')
+    return whole(200, _body(seen)[:40])
 
 
 # --- a stream that goes wrong ----------------------------------------------------------------
@@ -203,66 +225,97 @@ def not_json(seen: Seen) -> Steps:
 
 def opened(*tail: Step, greet: bool = False) -> Behaviour:
     """The head of a stream at once, a greeting if asked for, and then `tail`."""
-    return lambda seen: flow([answers.greeting(seen)] if greet else [], *tail)
+    return lambda seen: _stream(seen, _speech(seen).greeting if greet else [], *tail)
+
+
+def pinging(seconds: float, count: int) -> Behaviour:
+    """A stream of nothing but what keeps a connection alive, so often and so long apart."""
+
+    def play(seen: Seen) -> Steps:
+        ping = Send(chunked(voices.of(seen).ping))
+        return _stream(seen, [], *(Pause(seconds), ping) * count)
+
+    return play
 
 
 def cut(*tail: Step, after: int = 40, half: bool = False) -> Behaviour:
     """A stream of sixty tokens that ends in `tail` after so many; with half a frame of the next."""
 
     def play(seen: Seen) -> Steps:
-        frames = _frames(seen, answers.words(seen.backend))
-        kept = frames[: after + 1]
+        speech = _speech(seen)
+        kept = speech.until(after)
         if half:
-            kept.append(frames[after + 1][:30])
-        return flow(kept, *tail)
+            kept.append(speech.tokens[after][:30])
+        return _stream(seen, kept, *tail)
 
     return play
+
+
+def cut_by(*frames: Callable[[Voice], bytes], after: int = 40) -> Behaviour:
+    """A stream that is heard up to so many tokens, goes on with these frames, and ends well."""
+
+    def play(seen: Seen) -> Steps:
+        more = [Send(chunked(frame(voices.of(seen)))) for frame in frames]
+        return _stream(seen, _speech(seen).until(after), Heard(), *more, Send(END))
+
+    return play
+
+
+def failure(kind: str = "error") -> Callable[[Voice], bytes]:
+    """The error event of that kind; see `Voice.failures`."""
+    return lambda voice: voice.failures[kind]
+
+
+def marker(voice: Voice) -> bytes:
+    """The end marker alone."""
+    return voice.marker
 
 
 def cut_whole(*tail: Step) -> Behaviour:
     """Half of a whole answer under the content-length of all of it, and then `tail`."""
 
     def play(seen: Seen) -> Steps:
-        body = answers.dump(_json(seen, answers.words(seen.backend)))
+        body = _body(seen)
         told = [("content-type", "application/json"), ("content-length", str(len(body)))]
         return (Send(head(200, told) + body[: len(body) // 2]), *tail)
 
     return play
 
 
-def with_frame(junk: bytes, at: int = 20) -> Behaviour:
+def with_frame(junk: bytes | Callable[[Voice], bytes], at: int = 20) -> Behaviour:
     """A right stream with one more frame in it, before token number `at`."""
 
     def play(seen: Seen) -> Steps:
-        frames = _frames(seen, answers.words(seen.backend))
-        return flow([*frames[: at + 1], junk, *frames[at + 1 :]], Send(END))
+        speech = _speech(seen)
+        before = speech.until(at)
+        odd = junk if isinstance(junk, bytes) else junk(voices.of(seen))
+        return _stream(seen, [*before, odd, *speech.frames[len(before) :]], Send(END))
 
     return play
 
 
 def no_done(*tail: Step) -> Behaviour:
-    """Every frame but the end marker, and then `tail`."""
+    """Every frame but the end marker, where the dialect has one, and then `tail`."""
+    return lambda seen: _stream(seen, _speech(seen).unmarked, *tail)
+
+
+def frames_only(*frames: bytes | Callable[[Voice], bytes], greet: bool = False) -> Behaviour:
+    """A stream of just these frames, ended in good order; behind a greeting if asked for."""
 
     def play(seen: Seen) -> Steps:
-        return flow(_frames(seen, answers.words(seen.backend))[:-1], *tail)
+        voice = voices.of(seen)
+        sent = [each if isinstance(each, bytes) else each(voice) for each in frames]
+        return _stream(seen, [*(_speech(seen).greeting if greet else ()), *sent], Send(END))
 
     return play
 
 
-def frames_only(*frames: bytes) -> Behaviour:
-    """A stream of just these frames, ended in good order."""
-    return lambda seen: flow(frames, Send(END))
-
-
-ERROR_EVENT = answers.frame(answers.error("the engine died", "engine_error"))
-
-
 def json_to_a_stream(seen: Seen) -> Steps:
-    return whole(200, answers.dump(_json(seen, answers.words(seen.backend))))
+    return whole(200, _body(seen))
 
 
 def stream_to_a_whole(seen: Seen) -> Steps:
-    return flow(_frames(seen, answers.words(seen.backend), "always"), Send(END))
+    return _stream(seen, _speech(seen, usage="always").frames, Send(END))
 
 
 # --- unusual, but right ----------------------------------------------------------------------
@@ -280,20 +333,19 @@ def in_pieces(size: int, said: Sequence[str] | None = None) -> Behaviour:
 
 def crlf(seen: Seen) -> Steps:
     """Frames whose lines end in CRLF."""
-    frames = _frames(seen, answers.words(seen.backend))
-    return flow([each.replace(b"\n", b"\r\n") for each in frames], Send(END))
+    frames = _speech(seen).frames
+    return _stream(seen, [each.replace(b"\n", b"\r\n") for each in frames], Send(END))
 
 
 def zipped(seen: Seen) -> Steps:
     """A right answer in gzip, whatever was asked for; a stream is flushed after every frame."""
     gz = [("content-encoding", "gzip")]
     if not seen.streamed:
-        body = answers.dump(_json(seen, answers.words(seen.backend)))
-        return whole(200, gzip.compress(body), headers=gz)
+        return whole(200, gzip.compress(_body(seen)), headers=gz)
     squeeze = zlib.compressobj(wbits=31)
-    frames = _frames(seen, answers.words(seen.backend))
+    frames = _speech(seen).frames
     parts = [squeeze.compress(each) + squeeze.flush(zlib.Z_SYNC_FLUSH) for each in frames]
-    return flow([*parts, squeeze.flush()], Send(END), headers=gz)
+    return _stream(seen, [*parts, squeeze.flush()], Send(END), headers=gz)
 
 
 # --- hostile ---------------------------------------------------------------------------------
@@ -315,7 +367,7 @@ def endless_headers(seen: Seen) -> Steps:
 def endless_body(seen: Seen) -> Steps:
     """A JSON string that never ends; in a stream, an event that never ends."""
     if seen.streamed:
-        return flow([b'data: {"id": "'], Endless(chunked(b"a" * 65536)))
+        return _stream(seen, [voices.of(seen).unending], Endless(chunked(b"a" * 65536)))
     return (
         stream_head(content_type="application/json"),
         Send(chunked(b'{"id": "')),

@@ -47,7 +47,8 @@ class Seen:
 
     @property
     def streamed(self) -> bool:
-        return self.json.get("stream") is True
+        """Whether a stream was asked for; Ollama's API streams unless told not to."""
+        return self.json.get("stream", self.path.startswith("/api/")) is True
 
     @property
     def wants_usage(self) -> bool:

@@ -71,7 +71,7 @@ class AnthropicDecoder:
 
     def __init__(self, ctx: AnswerContext) -> None:
         self.malformed = 0
-        self.finished = False  # the reason to stop, or the end of the message, has come
+        self.finished = False  # the reason to stop has come
         self._ctx = ctx
         self._blocks: list[_Block] = []  # the one that is told, and those held back behind it
         self._held = 0  # characters of those
@@ -118,8 +118,7 @@ class AnthropicDecoder:
                 add_usage(self._usage, event.get("usage"))
                 return self._delta(object_in(event, "delta"))
             case "message_stop":
-                self.finished = True
-                return self._end()
+                return self.close()
             case "ping" if self._has_begun:
                 return [Ping()]
             case _:

@@ -15,7 +15,7 @@ from sidecar.neutral.problem import Problem
 from sidecar.neutral.usage import Usage
 from sidecar.wire import json
 from sidecar.wire.contract import Reading, RequestFacts
-from sidecar.wire.framing import frame_data, sse
+from sidecar.wire.framing import comments_only, frame_data, sse
 from sidecar.wire.json import Json
 from sidecar.wire.loose import object_in, text_in
 
@@ -44,8 +44,9 @@ _NEEDED_IN_BLOCK: Mapping[str, Json] = {
 class AnthropicTap:
     """Reads the events of one stream.
 
-    The answer is whole once it has a reason to stop, or its last event has come. A frame that the
-    vendor's own clients would pass over or stumble on is mended; they need the event's name.
+    The answer is whole once it has a reason to stop; `message_stop` alone is no proof, a gateway
+    may add it to a stream that was cut behind it. A frame that the vendor's own clients would pass
+    over or stumble on is mended; they need the event's name.
     """
 
     __slots__ = ("_counts", "_is_done", "finished", "model", "problem", "usage")
@@ -62,7 +63,7 @@ class AnthropicTap:
         """What a frame says, and what the client gets for it; never raises."""
         data = frame_data(frame)
         if data is None or not data.strip():
-            return Reading.COMMENT, frame
+            return Reading.COMMENT, comments_only(frame)
         if data.strip() == b"[DONE]":  # of gateways that know no better
             return Reading.DONE, frame
         if is_error_event(frame):
@@ -102,7 +103,7 @@ class AnthropicTap:
                     return Reading.FINISH
                 return Reading.GREETING
             case "message_stop":
-                self.finished = self._is_done = True
+                self._is_done = True
                 return Reading.DONE
             case _:
                 return Reading.GREETING

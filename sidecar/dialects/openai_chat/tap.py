@@ -12,7 +12,7 @@ from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.neutral.usage import Usage
 from sidecar.wire import json
 from sidecar.wire.contract import Reading, RequestFacts
-from sidecar.wire.framing import frame_data, sse
+from sidecar.wire.framing import comments_only, frame_data, sse
 from sidecar.wire.json import Json
 from sidecar.wire.loose import text_in
 
@@ -60,7 +60,7 @@ class OpenAiTap:
             self.problem = decode_event(data)
             return Reading.FAILURE, frame
         if data is None or not data.strip():
-            return Reading.COMMENT, frame
+            return Reading.COMMENT, comments_only(frame)
         if data.strip() == DONE:
             self._is_done = True
             return Reading.DONE, frame

@@ -6,7 +6,7 @@ from sidecar.neutral.problem import Problem
 from sidecar.neutral.usage import Usage
 from sidecar.wire import json
 from sidecar.wire.contract import Reading, RequestFacts
-from sidecar.wire.framing import frame_data, sse
+from sidecar.wire.framing import comments_only, frame_data, sse
 from sidecar.wire.json import Json
 from sidecar.wire.loose import object_in, text_in
 
@@ -52,6 +52,8 @@ class ResponsesTap:
     def read(self, frame: bytes) -> tuple[Reading, bytes]:
         """What a frame says, and what the client gets for it; never raises."""
         reading = self._reading(frame)
+        if reading is Reading.COMMENT:
+            return reading, comments_only(frame)
         return reading, b"" if reading is Reading.MALFORMED else frame
 
     def end(self) -> bytes:

@@ -54,7 +54,7 @@ class StrictBackend(Backend):
     """`async with StrictBackend(VENDOR) as fake`: see the module."""
 
     def __init__(self, vendor: Vendor) -> None:
-        super().__init__(vendor.name, rest=self._answer)
+        super().__init__(vendor.name, rest=self._answer, dialect=vendor.name)
         self.vendor = vendor
         self.who = vendor.name  # who speaks in its answers
         self.go_on = asyncio.Event()

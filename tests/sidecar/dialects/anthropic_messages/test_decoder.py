@@ -217,7 +217,6 @@ def test_why_it_refused() -> None:
     "frames",
     [
         pytest.param([start(), *text(0, "a"), ends()[0]], id="no message_stop"),
-        pytest.param([start(), *text(0, "a"), ends()[1]], id="no reason"),
         pytest.param([*text(0, "a"), *ends()], id="no message_start"),
     ],
 )
@@ -239,6 +238,9 @@ def test_it_is_finished_before_it_has_ended() -> None:
     [
         pytest.param([], ProblemKind.TRUNCATED, id="nothing"),
         pytest.param([start(), *text(0, "a")], ProblemKind.TRUNCATED, id="cut between blocks"),
+        pytest.param(
+            [start(), *text(0, "a"), ends()[1]], ProblemKind.TRUNCATED, id="message_stop, no reason"
+        ),
         pytest.param([start(), *text(0, "a")[:2]], ProblemKind.TRUNCATED, id="cut in a block"),
         pytest.param([start(), b"data: [DONE]\n\n"], ProblemKind.TRUNCATED, id="[DONE] alone"),
         pytest.param(

@@ -61,13 +61,17 @@ def tap() -> AnthropicTap:
         pytest.param(ends()[1], R.DONE, id="the end"),
         pytest.param(event("brand_new"), R.GREETING, id="an unknown event"),
         pytest.param(b": comment\n\n", R.COMMENT, id="comment"),
-        pytest.param(b"event: ping\n\n", R.COMMENT, id="an event without data"),
         pytest.param(b"data: [DONE]\n\n", R.DONE, id="the end, as others say it"),
         pytest.param(b'event:ping\r\ndata:{"type":"ping"}\r\n\r\n', R.GREETING, id="CRLF"),
     ],
 )
 def test_what_a_frame_says(frame: bytes, reading: Reading) -> None:
     assert tap().read(frame) == (reading, frame)
+
+
+@pytest.mark.parametrize("frame", [b"event: message_delta\n\n", b"event: ping\ndata:\n\n"])
+def test_an_event_without_data_is_left_out(frame: bytes) -> None:
+    assert tap().read(frame) == (R.COMMENT, b"")
 
 
 @pytest.mark.parametrize("frame", [sse(b"{"), sse(b"[]"), sse(b"\xff")])

@@ -95,6 +95,19 @@ def test_what_a_frame_says(frame: bytes, reading: Reading) -> None:
     assert (tap.problem is not None) is (reading is R.FAILURE)
 
 
+@pytest.mark.parametrize(
+    ("frame", "told"),
+    [
+        (b": ping\n\n", b": ping\n\n"),
+        (b"\n\n", b"\n\n"),
+        (b"event: ping\n\n", b""),
+        (b"data: \n\n", b""),
+    ],
+)
+def test_an_event_without_data_is_left_out(frame: bytes, told: bytes) -> None:
+    assert OpenAiTap(CHAT).read(frame) == (R.COMMENT, told)
+
+
 def test_what_an_error_says_is_kept() -> None:
     _, tap = read(sse(b'{"error":{"message":"too many","code":429}}'))
     assert tap.problem is not None

@@ -59,6 +59,11 @@ def test_what_frames_say(given: bytes, reading: Reading) -> None:
     assert tap.finished is (reading is Reading.FINISH)
 
 
+@pytest.mark.parametrize("frame", [b"event: response.output_text.del\n\n", b"data: \n\n"])
+def test_an_event_without_data_is_not_passed_on(frame: bytes) -> None:
+    assert DIALECT.tap(FACTS).read(frame) == (Reading.COMMENT, b"")
+
+
 @pytest.mark.parametrize("junk", [b"data: {\n\n", b"data: 7\n\n"])
 def test_junk_is_not_passed_on(junk: bytes) -> None:
     assert DIALECT.tap(FACTS).read(junk) == (Reading.MALFORMED, b"")
