@@ -14,10 +14,11 @@ from sidecar.config.snapshot import Snapshot
 from sidecar.dataplane import counsel, headers, intake, known, planning, rescue, tries
 from sidecar.dataplane.answer import Answer
 from sidecar.dataplane.endpoints import Asked, Endpoints
-from sidecar.dataplane.executor import Clock, Executor, Job, Timing
+from sidecar.dataplane.executor import Executor
 from sidecar.dataplane.gate import Gate, Place, client_of
 from sidecar.dataplane.images import ImageFetcher
 from sidecar.dataplane.intake import Inbound, Upload
+from sidecar.dataplane.job import Clock, Job, Timing
 from sidecar.dataplane.listener import headers_too_large
 from sidecar.dataplane.patience import patience
 from sidecar.dataplane.prepare import Moment, Outbound, context
