@@ -28,6 +28,7 @@ from sidecar.policy import advice
 from sidecar.policy.estimate import DEFAULT_RATIO, estimate
 from sidecar.policy.routing import Candidate
 from sidecar.policy.steering import Steering
+from sidecar.policy.verdict import COME_BACK
 from sidecar.runtime import offer
 from sidecar.runtime.calibration import ModelKey
 from sidecar.runtime.current import Current
@@ -39,7 +40,6 @@ from sidecar.wire.contract import ModelEntry, Operation
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _STREAMED = (Operation.CHAT, Operation.COMPLETION)
-COME_BACK = 5.0  # seconds after which a client may ask a sidecar without configuration again
 
 
 @dataclass(frozen=True, slots=True)
