@@ -27,9 +27,10 @@ from sidecar.control.prober import Prober
 from sidecar.control.reload import Addresses, Reloader
 from sidecar.control.socket import ControlSocket, ControlSocketError
 from sidecar.dataplane.echo import EchoUpstream
-from sidecar.dataplane.executor import Clock, Executor
+from sidecar.dataplane.executor import Executor
 from sidecar.dataplane.gate import Gate
 from sidecar.dataplane.images import ImageFetcher
+from sidecar.dataplane.job import Clock
 from sidecar.dataplane.listener import Handler, HttpListener
 from sidecar.dataplane.server import DataServer, Program
 from sidecar.dataplane.upstream import HttpUpstream

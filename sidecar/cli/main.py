@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO, TypeAlias
 from urllib.parse import quote
 
 from sidecar import __version__
@@ -33,6 +33,8 @@ from sidecar.rehearsal.play import rehearse
 from sidecar.rehearsal.rows import ROWS
 
 EX_CONFIG = 78  # as in sysexits.h
+
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 MOST_OPEN_FILES = 65_536  # more than the connections that are ever kept
 
 _EPILOG = """\
@@ -102,6 +104,35 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(command=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
+    _add_run(commands)
+
+    check = commands.add_parser("check", help="tell every fault of a configuration file")
+    check.add_argument("file", metavar="FILE")
+    check.set_defaults(command=_check)
+
+    _add_rehearse(commands)
+
+    described = commands.add_parser("schema", help="print the JSON Schema of the configuration")
+    described.set_defaults(command=_schema)
+
+    printed = commands.add_parser(
+        "print-config", help="print the configuration with all defaults, without secrets"
+    )
+    printed.add_argument("file", metavar="FILE", nargs="?", help="default: what `run` would use")
+    _add_config(printed)
+    printed.set_defaults(command=_print_config)
+
+    for name, command, text in (
+        ("status", _status, "show backends, routes and configuration of a running sidecar"),
+        ("reload", _reload, "have a running sidecar read its configuration now"),
+    ):
+        _add_talk(commands.add_parser(name, help=text), command)
+
+    _add_backend(commands)
+    return parser
+
+
+def _add_run(commands: _Commands) -> None:
     run = commands.add_parser("run", help="start the sidecar")
     _add_config(run)
     run.add_argument(
@@ -124,10 +155,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.set_defaults(command=_run)
 
-    check = commands.add_parser("check", help="tell every fault of a configuration file")
-    check.add_argument("file", metavar="FILE")
-    check.set_defaults(command=_check)
 
+def _add_rehearse(commands: _Commands) -> None:
     rehearsed = commands.add_parser(
         "rehearse",
         help="play every fault against a configuration, with stand-ins for its backends",
@@ -145,22 +174,8 @@ def _parser() -> argparse.ArgumentParser:
     rehearsed.add_argument("--json", action="store_true", help="print the result as JSON")
     rehearsed.set_defaults(command=_rehearse)
 
-    described = commands.add_parser("schema", help="print the JSON Schema of the configuration")
-    described.set_defaults(command=_schema)
 
-    printed = commands.add_parser(
-        "print-config", help="print the configuration with all defaults, without secrets"
-    )
-    printed.add_argument("file", metavar="FILE", nargs="?", help="default: what `run` would use")
-    _add_config(printed)
-    printed.set_defaults(command=_print_config)
-
-    for name, command, text in (
-        ("status", _status, "show backends, routes and configuration of a running sidecar"),
-        ("reload", _reload, "have a running sidecar read its configuration now"),
-    ):
-        _add_talk(commands.add_parser(name, help=text), command)
-
+def _add_backend(commands: _Commands) -> None:
     operated = commands.add_parser(
         "backend",
         help="test a backend of a running sidecar, take it out or bring it back",
@@ -171,7 +186,6 @@ def _parser() -> argparse.ArgumentParser:
     operated.add_argument("name", metavar="NAME", help="the backend's name")
     operated.add_argument("action", choices=[action.value for action in Action])
     _add_talk(operated, _backend)
-    return parser
 
 
 def _add_talk(parser: argparse.ArgumentParser, command: Callable[..., int]) -> None:

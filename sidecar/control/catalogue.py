@@ -13,9 +13,9 @@ from typing import NoReturn
 
 from sidecar.config.snapshot import Backend, Snapshot
 from sidecar.control import inquiry
-from sidecar.control.inquiry import Clients, Question, ask, check_local
+from sidecar.control.inquiry import Clients, Question, ask, askable, check_local
 from sidecar.runtime.current import Current
-from sidecar.runtime.store import BackendKey, RuntimeStore, key_of
+from sidecar.runtime.store import BackendKey, RuntimeStore
 from sidecar.telemetry.redact import Redactor
 from sidecar.wire import json
 from sidecar.wire.contract import ModelEntry, Operation
@@ -70,8 +70,7 @@ class Catalogue:
     async def ask_due(self) -> float:
         """Ask every backend that is due; returns the seconds until the next one is."""
         snapshot = self._current.get()
-        backends = snapshot.backends.values() if snapshot else ()
-        wanted = {key_of(one): one for one in backends if one.enabled and not one.echo}
+        wanted = askable(snapshot)
         now = self._clock()
         self._due = {key: self._due.get(key, now) for key in wanted}
         self._pause = {key: self._pause.get(key, AFTER_FAILURE) for key in wanted}

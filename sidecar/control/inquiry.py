@@ -14,6 +14,7 @@ from sidecar.config.address import key_for, url_for
 from sidecar.config.snapshot import Backend, Snapshot
 from sidecar.config.trust import trust
 from sidecar.policy.locality import is_local
+from sidecar.runtime.store import BackendKey, key_of
 from sidecar.wire import json
 
 LARGEST = 8 * 1024 * 1024  # bytes of an answer that is still read
@@ -70,6 +71,12 @@ class Clients:
                 limits=self._limits,
             )
         return self._clients[kind]
+
+
+def askable(snapshot: Snapshot | None) -> dict[BackendKey, Backend]:
+    """The backends that may be asked something: switched on, and somewhere else."""
+    backends = snapshot.backends.values() if snapshot is not None else ()
+    return {key_of(one): one for one in backends if one.enabled and not one.echo}
 
 
 async def ask(backend: Backend, clients: Clients, question: Question) -> tuple[int, bytes]:

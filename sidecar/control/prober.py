@@ -24,6 +24,7 @@ from sidecar.control.inquiry import (
     Question,
     TooLarge,
     ask,
+    askable,
     check_local,
 )
 from sidecar.policy.availability import Availability
@@ -85,7 +86,7 @@ class Prober:
     def probe_due(self, clients: Clients, group: asyncio.TaskGroup) -> float:
         """Begin a probe of every backend that is due; returns the seconds until the next look."""
         snapshot, now = self._current.get(), self._clock()
-        wanted = {key_of(one): one for one in _probed_in(snapshot)}
+        wanted = {key: one for key, one in askable(snapshot).items() if one.probe.every < math.inf}
         self._forget_all_but(wanted)
         self._under_way = {key: one for key, one in self._under_way.items() if not one.done()}
         soonest = now + TICK
@@ -200,13 +201,6 @@ class Prober:
                 del held[key]
         self._told_unhealthy &= wanted.keys()
         self._told_auth &= wanted.keys()
-
-
-def _probed_in(snapshot: Snapshot | None) -> Iterator[Backend]:
-    if snapshot is not None:
-        for one in snapshot.backends.values():
-            if one.enabled and not one.echo and one.probe.every < math.inf:
-                yield one
 
 
 def _complaint(backend: Backend, body: bytes) -> str:

@@ -51,8 +51,7 @@ class Answer:
         self.common = {"x-request-id": request_id, "server": SERVER, "x-sidecar-attempts": "0"}
         self.closing = False  # the connection is not to be used again
         self._fail: Callable[[Problem], bytes] | None = None  # of a stream that has begun
-        self._kept: list[bytes] | None = None
-        self._kept_size = 0
+        self._kept: bytearray | None = None
         self._writing = 0  # writes that wait for the client
         self.written = 0  # pieces that were sent
         self.has_content = False  # of a stream, not only an error
@@ -80,12 +79,12 @@ class Answer:
 
     def keep(self) -> None:
         """From now on keep what is sent of a stream, up to KEPT_LIMIT."""
-        self._kept = []
+        self._kept = bytearray()
 
     @property
     def kept(self) -> bytes | None:
         """All that was sent of a stream; None where it was not kept or is too long."""
-        return None if self._kept is None else b"".join(self._kept)
+        return None if self._kept is None else bytes(self._kept)
 
     async def whole(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Send a whole answer."""
@@ -149,9 +148,8 @@ class Answer:
     async def write(self, data: bytes) -> None:
         """Send more; waits while the client reads slowly. Raises AttemptFailed when it left."""
         if self._kept is not None:
-            self._kept_size += len(data)
-            self._kept.append(data)
-            if self._kept_size > KEPT_LIMIT:
+            self._kept += data
+            if len(self._kept) > KEPT_LIMIT:
                 self._kept = None
         await self._send(data)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from sidecar.config.snapshot import Backend, Credential, Forward
-from sidecar.dataplane.executor import Job
+from sidecar.dataplane.job import Job
 from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.policy.advice import Known, advise_all
 from sidecar.policy.outcome import Outcome

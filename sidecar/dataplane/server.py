@@ -3,7 +3,6 @@
 import asyncio
 import math
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,14 +10,13 @@ from functools import partial
 from aiohttp import web
 
 from sidecar.config.snapshot import Snapshot
-from sidecar.dataplane import counsel, headers, intake, known, planning, rescue, tries
+from sidecar.dataplane import arrival, counsel, known, planning, rescue, tries
 from sidecar.dataplane.answer import Answer
 from sidecar.dataplane.endpoints import Asked, Endpoints
-from sidecar.dataplane.executor import Clock, Executor, Job, Timing
+from sidecar.dataplane.executor import Executor
 from sidecar.dataplane.gate import Gate, Place, client_of
 from sidecar.dataplane.images import ImageFetcher
-from sidecar.dataplane.intake import Inbound, Upload
-from sidecar.dataplane.listener import headers_too_large
+from sidecar.dataplane.job import Clock, Job, Timing
 from sidecar.dataplane.patience import patience
 from sidecar.dataplane.prepare import Moment, Outbound, context
 from sidecar.dataplane.translate import Translation
@@ -26,10 +24,11 @@ from sidecar.dataplane.waiting import attended
 from sidecar.dialects import DIALECTS
 from sidecar.neutral.problem import Exhausted, Problem, ProblemKind, RequestRefused
 from sidecar.neutral.request import ChatRequest
-from sidecar.policy import advice, doors, routing
+from sidecar.policy import advice
 from sidecar.policy.estimate import DEFAULT_RATIO, estimate
 from sidecar.policy.routing import Candidate
 from sidecar.policy.steering import Steering
+from sidecar.policy.verdict import COME_BACK
 from sidecar.runtime import offer
 from sidecar.runtime.calibration import ModelKey
 from sidecar.runtime.current import Current
@@ -37,12 +36,10 @@ from sidecar.runtime.life import Life
 from sidecar.runtime.report import Report
 from sidecar.runtime.store import RuntimeStore
 from sidecar.telemetry.recorder import Recorder, RequestNote
-from sidecar.wire import json
-from sidecar.wire.contract import ModelEntry, Operation, RequestFacts
+from sidecar.wire.contract import ModelEntry, Operation
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _STREAMED = (Operation.CHAT, Operation.COMPLETION)
-COME_BACK = 5.0  # seconds after which a client may ask a sidecar without configuration again
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +73,7 @@ class DataServer:
         self.idle = asyncio.Event()  # set while nothing is in flight
         self.idle.set()
         self._endpoints = Endpoints(DIALECTS)
+        self._paths = (*self._endpoints.paths, "/health")
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """One request, from its head to the end of its answer."""
@@ -124,13 +122,13 @@ class DataServer:
     ) -> None:
         """The stages, in order; each may refuse."""
         snapshot = self._program.current.get()
-        self._check_doors(http, asked, answer, snapshot)
+        arrival.check_doors(http, asked, answer, snapshot)
         if http.method == "OPTIONS":
-            await answer.whole(204, _preflight(http), b"")
+            await answer.whole(204, arrival.preflight(http), b"")
             return
         if http.path == "/health":
             if http.method not in ("GET", "HEAD"):
-                raise _wrong_method(http, "GET")
+                raise arrival.wrong_method(http, "GET")
             note.is_probe = True
             await answer.json(self._program.report.health())
             return
@@ -140,11 +138,11 @@ class DataServer:
         steering = self._steering(snapshot)
         if asked.operation is Operation.MODELS:
             if http.method not in ("GET", "HEAD"):
-                raise _wrong_method(http, "GET")
+                raise arrival.wrong_method(http, "GET")
             await known.tell_models(answer, asked, self._entries(snapshot), steering)
             return
-        via = self._via(http)
-        inbound = await self._read(http, asked, snapshot)
+        via = arrival.trail(http, self._program.instance)
+        inbound = await arrival.read(http, asked, snapshot, self._paths)
         note.stream, note.asked_model = inbound.facts.stream, inbound.facts.model
         header = http.headers.get("x-sidecar-backend")
         plan = planning.plan(asked, inbound.facts, header, steering, snapshot)
@@ -238,33 +236,6 @@ class DataServer:
         first = next(iter(job.plan.candidates), None)
         await known.tell_estimate(job.answer, job.outbound.moment.tokens(first))
 
-    def _check_doors(
-        self, http: web.BaseRequest, asked: Asked, answer: Answer, snapshot: Snapshot | None
-    ) -> None:
-        """Refuse web pages, tunnels, foreign names, and heads that are too large or ambiguous."""
-        try:
-            intake.check_framing(http)
-        except RequestRefused:
-            answer.closing = True  # whatever comes next on this connection may be part of it
-            raise
-        address = http.get_extra_info("sockname")
-        problem = doors.refuse(
-            http.method,
-            http.headers.items(),
-            local_address=address[0] if address else None,
-            hosts=snapshot.hosts if snapshot else (),
-            origins=snapshot.data.origins if snapshot else (),
-            json_only=asked.operation is not Operation.OPAQUE,
-        )
-        if problem is not None:
-            raise RequestRefused(problem)
-        if origin := http.headers.get("Origin"):
-            answer.common |= {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
-        if snapshot is not None:
-            size = sum(len(name) + len(value) + 4 for name, value in http.raw_headers)
-            if size > snapshot.limits.header:
-                raise RequestRefused(headers_too_large(snapshot.limits.header))
-
     def _not_configured(self) -> RequestRefused:
         return RequestRefused(
             Problem(
@@ -274,94 +245,6 @@ class DataServer:
                 code="not_configured",
                 retry_after=COME_BACK,
             )
-        )
-
-    def _via(self, http: web.BaseRequest) -> str:
-        """The trail of sidecars, with this one at its end. Raises where it is on it already."""
-        trail = [one.strip() for one in http.headers.get("x-sidecar-via", "").split(",")]
-        if self._program.instance in trail:
-            raise RequestRefused(
-                Problem(
-                    ProblemKind.LOOP,
-                    "This request has come round to the sidecar that sent it: a backend's address "
-                    "leads back here. Point `base_url` (or the variable that it comes from) at "
-                    "the real backend.",
-                )
-            )
-        return ", ".join([one for one in trail if one] + [self._program.instance])
-
-    async def _read(self, http: web.BaseRequest, asked: Asked, snapshot: Snapshot) -> Inbound:
-        upload: Upload | None = None
-        raw, body, facts = b"", json.NOTHING, RequestFacts(asked.operation)
-        if asked.operation is Operation.OPAQUE:
-            self._check_path(http, asked, snapshot)
-            # a model is larger than any request
-            limit = sys.maxsize if asked.manages else snapshot.limits.body
-            intake.check_length(http, limit)
-            if http.can_read_body:
-                upload = Upload(http, limit)
-        elif http.method != "POST":
-            raise _wrong_method(http, "POST")
-        else:
-            raw, body, facts = await intake.read_json(
-                http, asked.dialect, asked.operation, snapshot.limits
-            )
-        return Inbound(
-            dialect=asked.dialect,
-            facts=facts,
-            method=http.method,
-            path=http.rel_url.raw_path,
-            query=http.rel_url.raw_query_string,
-            headers=tuple(http.headers.items()),
-            raw=raw,
-            body=body,
-            key=headers.client_key(http.headers),
-            peer=http.remote or "",
-            upload=upload,
-        )
-
-    def _check_path(self, http: web.BaseRequest, asked: Asked, snapshot: Snapshot) -> None:
-        if asked.manages and snapshot.manages is None:
-            raise RequestRefused(
-                Problem(
-                    ProblemKind.FORBIDDEN,
-                    f"{http.path[:200]} would change the models of a backend, which this listener "
-                    "does not allow. Do it at the backend itself, or name the backend under "
-                    "`listeners.data.manage` in the configuration.",
-                    status=403,
-                    code="managing_not_allowed",
-                )
-            )
-        is_relayed = http.path.startswith("/v1/") and snapshot.routes.relay is not None
-        climbs = ".." in http.path.split("/")  # it would leave the backend's own path
-        if (asked.manages or is_relayed) and not climbs:
-            return
-        if any(http.path.startswith(start) for one in DIALECTS for start in one.stored):
-            raise RequestRefused(
-                Problem(
-                    ProblemKind.BAD_REQUEST,
-                    f"{http.path[:200]} asks for what an earlier request has stored, and the "
-                    "sidecar stores nothing. Keep the history yourself, or give a backend that "
-                    "stores it a route with `relay: true`.",
-                    code="stored_state",
-                )
-            )
-        raise RequestRefused(
-            Problem(
-                ProblemKind.BAD_REQUEST,
-                f"There is nothing at {http.path[:200]}. {self._way_out(http.path)}",
-                status=404,
-                code="unknown_path",
-            )
-        )
-
-    def _way_out(self, path: str) -> str:
-        """What to do for one who asked for a path that is not there."""
-        paths = [*self._endpoints.paths, "/health"]
-        close = routing.nearest(path, paths)
-        told = f"Did you mean {close[0]}?" if close else f"Known are {', '.join(paths)}."
-        return told + (
-            " A route with `relay: true` would take it." if path.startswith("/v1/") else ""
         )
 
     def _steering(self, snapshot: Snapshot) -> Steering:
@@ -425,24 +308,3 @@ class DataServer:
         for limit in self._limits:
             if not limit.expired():
                 limit.reschedule(now)
-
-
-def _preflight(http: web.BaseRequest) -> dict[str, str]:
-    """What a browser asks before a page that may come in calls."""
-    return {
-        "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
-        "Access-Control-Allow-Headers": http.headers.get("Access-Control-Request-Headers", "*"),
-        "Access-Control-Max-Age": "600",
-    }
-
-
-def _wrong_method(http: web.BaseRequest, allowed: str) -> RequestRefused:
-    return RequestRefused(
-        Problem(
-            ProblemKind.BAD_REQUEST,
-            f"{http.path} does not take {http.method}; use {allowed}.",
-            status=405,
-            code="method_not_allowed",
-            headers={"Allow": allowed},
-        )
-    )

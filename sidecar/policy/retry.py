@@ -87,10 +87,14 @@ def next_step(
         for place in range(len(plan.candidates))
         if place not in tried and _fits(plan, history, place)
     ]
-    standings = {place: standing_of(place) for place in left}
-    ready = [place for place in left if standings[place].is_ready]
-    if ready:
-        return Try(min(ready, key=lambda place: standings[place].is_crowded))
+    standings: dict[int, Standing] = {}
+    for place in left:
+        standings[place] = standing_of(place)
+        if standings[place].is_ready and not standings[place].is_crowded:
+            return Try(place)  # mostly the first one; to look at all the others takes time
+    crowded = [place for place, standing in standings.items() if standing.is_ready]
+    if crowded:
+        return Try(crowded[0])
     rests = [one.wait for one in standings.values() if one.availability is Availability.RESTING]
     soonest = min(rests, default=math.inf)
     if soonest <= plan.route.retry.max_wait - moment.waited and soonest < moment.time_left:

@@ -9,7 +9,7 @@ from sidecar.policy.availability import READY, Availability, Standing
 from sidecar.policy.outcome import OUTCOMES, Disposition, Outcome
 from sidecar.policy.routing import Plan
 
-COME_BACK = 5.0  # seconds after which a client may ask again when no backend can be reached
+COME_BACK = 5.0  # seconds after which a client may ask again when nobody can be asked now
 
 _UNREACHABLE = (ProblemKind.CONNECT, ProblemKind.DNS, ProblemKind.TLS)
 _SAYS_LITTLE = (

@@ -141,11 +141,6 @@ def begun(*tail: Step, words: int = HALFWAY) -> Behaviour:
     return play
 
 
-def headed(*tail: Step) -> Behaviour:
-    """The head of a stream at once, and then `tail`."""
-    return lambda voice, asked: flow(_kind(voice), (), *tail)
-
-
 def late(seconds: float) -> Behaviour:
     """The head of a stream at once, its first token after so many seconds."""
 

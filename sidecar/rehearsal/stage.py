@@ -16,7 +16,7 @@ from sidecar.app import Sidecar
 from sidecar.config.load import Loaded
 from sidecar.config.secret import Secret
 from sidecar.config.snapshot import Backend, Credential, Forward, Listener, Log, Snapshot
-from sidecar.dataplane.executor import Clock
+from sidecar.dataplane.job import Clock
 from sidecar.dataplane.listener import HttpListener
 from sidecar.policy import routing
 from sidecar.policy.routing import AUTO, Candidate, Route, RouteTable, is_pattern

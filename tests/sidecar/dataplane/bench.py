@@ -10,9 +10,10 @@ import httpx
 from sidecar.config.snapshot import Backend
 from sidecar.dataplane import rescue
 from sidecar.dataplane.answer import Answer
-from sidecar.dataplane.executor import Clock, Executor, Job, Timing
+from sidecar.dataplane.executor import Executor
 from sidecar.dataplane.gate import Gate
 from sidecar.dataplane.intake import Inbound
+from sidecar.dataplane.job import Clock, Job, Timing
 from sidecar.dataplane.upstream import RawReply, UpstreamCall
 from sidecar.neutral.problem import AttemptFailed, Problem, SidecarError
 from sidecar.policy.backoff import RetrySettings

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from sidecar.config.snapshot import Backend, Forward
-from sidecar.dataplane.executor import CALIBRATE_EVERY, LOSSES_NAMED
+from sidecar.dataplane.attempt import CALIBRATE_EVERY
 from sidecar.dataplane.intake import Inbound
 from sidecar.dataplane.prepare import LONGEST_FIELD
+from sidecar.dataplane.provenance import LOSSES_NAMED
 from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.policy.admission import Bounds
 from sidecar.runtime.calibration import ModelKey
