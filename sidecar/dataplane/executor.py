@@ -271,7 +271,8 @@ class Executor:
             problem = refused.problem
             raise
         except asyncio.CancelledError:
-            problem = Problem(ProblemKind.CLIENT_GONE, "the request ended first")
+            gone = Problem(ProblemKind.CLIENT_GONE, "the request ended first")
+            problem = None if job.answer.delivered else gone
             raise
         finally:
             outcome = self._outcome(job, place, progress, problem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -162,6 +163,28 @@ async def test_row_27_the_client_leaves(
         assert metrics.value("requests_total") == 1
         assert not f.requests
         assert (await sidecar.ask(chat())).text == text_of("p"), "nobody was blamed"
+
+
+async def test_row_27_who_leaves_with_the_whole_answer_did_not_leave_early(tmp_path: Path) -> None:
+    """The backend holds its connection open behind the answer; the client hangs up at once."""
+    body = json.dumps(chat(stream=True)).encode()
+    head = (
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    p = Backend("p", rest=lambda seen: (*tuple(b.well()(seen))[:-1], b.Silence()))
+    async with stage(tmp_path, p) as sidecar:
+        for _ in range(3):
+            reader, writer = await asyncio.open_connection("127.0.0.1", sidecar.data_port)
+            writer.write(head.encode() + body)
+            async with asyncio.timeout(HANG):
+                assert b"[DONE]" in await reader.readuntil(b"\r\n0\r\n\r\n")
+            writer.close()
+        metrics = await sidecar.idle()
+        assert metrics.value("requests_total", outcome="ok") == 3
+        assert metrics.value("requests_total") == 3
+        assert metrics.value("attempts_total", backend="p", outcome="ok") == 3
+        assert metrics.value("streams_aborted_total") == 0
 
 
 async def test_row_27_the_client_leaves_while_a_retry_waits(tmp_path: Path) -> None:
