@@ -14,6 +14,7 @@ ECHO = (
     "No model answers here: the built-in echo repeats what it is told, so that a first request\n"
     "works. Start Ollama or export OPENAI_API_KEY or ANTHROPIC_API_KEY, and start again."
 )
+ECHO_TOO = "The built-in echo is among the backends: no model answers there."
 
 
 def banner(snapshot: Snapshot, source: str, discovery: Discovery | None = None) -> str:
@@ -26,7 +27,7 @@ def banner(snapshot: Snapshot, source: str, discovery: Discovery | None = None) 
         parts.append(table(("FOUND", "AT", "DEFAULT MODEL", "BY"), rows))
     if any(backend.echo and backend.enabled for backend in snapshot.backends.values()):
         only = all(backend.echo for backend in snapshot.backends.values() if backend.enabled)
-        parts.append(ECHO if only else "The built-in echo is among the backends: no model there.")
+        parts.append(ECHO if only else ECHO_TOO)
     if discovery is not None:
         parts.append("\n".join(discovery.notes))
     parts += [_receivers(snapshot), _clients(snapshot)]

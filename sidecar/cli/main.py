@@ -161,7 +161,8 @@ def _add_rehearse(commands: _Commands) -> None:
         "rehearse",
         help="play every fault against a configuration, with stand-ins for its backends",
         description="Play the fault table against a configuration. A stand-in misbehaves in the "
-        "place of each backend; no real one is called. The exit code is 1 where a promise fails.",
+        "place of each route's first backend; no real one is called. The exit code is 1 where a "
+        "promise fails.",
     )
     _add_config(rehearsed)
     rehearsed.add_argument(
@@ -301,8 +302,10 @@ def _rehearse(options: argparse.Namespace) -> int:
     known = [route.name for route in loaded.snapshot.routes.routes]
     for name in options.route:
         if name not in known:
-            names = ", ".join(nearest(name, known) or known)
-            print(f"There is no route {name!r}. The nearest are {names}.", file=sys.stderr)
+            close = nearest(name, known)
+            names = ", ".join(map(repr, close or known))
+            hint = f"Did you mean {names}?" if close else f"There are {names}."
+            print(f"There is no route {name!r}. {hint}", file=sys.stderr)
             return 2
     found = rehearse(loaded, options.route, options.row, progress_bar(sys.stderr))
     print(json.dumps(as_json(found, path), indent=2) if options.json else as_text(found))

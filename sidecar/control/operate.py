@@ -85,8 +85,10 @@ class Operator:
             raise Refused(409, "not_configured", told)
         backend = snapshot.backends.get(name)
         if backend is None:
-            close = nearest(name, snapshot.backends) or sorted(snapshot.backends)[:5]
-            told = f"There is no backend {name[:100]!r}. The nearest names are {', '.join(close)}."
+            close = nearest(name, snapshot.backends)
+            names = ", ".join(map(repr, close or sorted(snapshot.backends)[:5]))
+            hint = f"Did you mean {names}?" if close else f"There are {names}."
+            told = f"There is no backend {name[:100]!r}. {hint}"
             raise Refused(404, "unknown_backend", told)
         if not backend.enabled:
             told = (

@@ -55,6 +55,7 @@ class Answer:
         self._writing = 0  # writes that wait for the client
         self.written = 0  # pieces that were sent
         self.has_content = False  # of a stream, not only an error
+        self.delivered = False  # to its end; who leaves now has all of it
 
     @property
     def committed(self) -> bool:
@@ -175,6 +176,7 @@ class Answer:
             await self.response.write_eof()
         except ConnectionError:
             raise _gone() from None
+        self.delivered = True
 
     async def fail(self, problem: Problem) -> None:
         """End an answer that broke: the dialect's own event and no mark of a clean end.

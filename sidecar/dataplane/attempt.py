@@ -75,7 +75,8 @@ class Attempts:
             problem = refused.problem
             raise
         except asyncio.CancelledError:
-            problem = Problem(ProblemKind.CLIENT_GONE, "the request ended first")
+            gone = Problem(ProblemKind.CLIENT_GONE, "the request ended first")
+            problem = None if job.answer.delivered else gone
             raise
         finally:
             outcome = self._outcome(job, place, progress, problem)

@@ -96,7 +96,8 @@ class DataServer:
                 finally:
                     self._limits.discard(limit)
         except asyncio.CancelledError:
-            note.problem = Problem(ProblemKind.CLIENT_GONE, "the client left")
+            if not answer.delivered:
+                note.problem = Problem(ProblemKind.CLIENT_GONE, "the client left")
             raise
         except Exception as error:  # noqa: BLE001  # here a request meets rescue
             if isinstance(error, TimeoutError) and limit.expired():

@@ -107,7 +107,8 @@ class Steering:
 
     def _unknown_backend(self, name: str) -> RequestRefused:
         close = nearest(name, self.backends)
-        hint = f" The nearest names are {_list(close or sorted(self.backends)[:5])}."
+        names = _list(close or sorted(self.backends)[:5])
+        hint = f" Did you mean {names}?" if close else f" There are {names}."
         return RequestRefused(
             Problem(
                 ProblemKind.BAD_REQUEST,
@@ -135,9 +136,7 @@ class Steering:
         """The problem of a model that nobody has, with the names that come nearest."""
         close = nearest(model, names)
         told = (
-            f"The nearest names are {_list(close)}."
-            if close
-            else f"This sidecar offers {_list(names[:5])}."
+            f"Did you mean {_list(close)}?" if close else f"This sidecar offers {_list(names[:5])}."
         )
         return Problem(
             ProblemKind.UNKNOWN_MODEL,
@@ -155,7 +154,7 @@ class Steering:
         }
         names = listed | {name for name, _ in offered(self.table, self.view)}
         close = nearest(model or "", names - {model or ""})
-        hint = f" The nearest names are {_list(close)}." if close else ""
+        hint = f" Did you mean {_list(close)}?" if close else ""
         return replace(
             denial,
             message=f"{denial.message.rstrip('.')}.{hint}",

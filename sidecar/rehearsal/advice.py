@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from sidecar.config.unbuilt import UNBUILT
 from sidecar.neutral.problem import ProblemKind
 from sidecar.policy.outcome import OUTCOMES
 from sidecar.rehearsal.stage import Cast, Scene
@@ -41,15 +40,15 @@ def another_target(cast: Cast) -> Advice:
 
 
 def rescues(cast: Cast) -> tuple[Advice, ...]:
-    """What would save a stream that breaks, as far as it is built."""
+    """What would save a stream that breaks."""
     name = cast.route.name
-    found = []
-    if is_built("routes.*.recover.*"):
-        told = "[replay, continue, fail], with a second target of the same model"
-        found.append(Advice(f"routes.{name}.recover", told))
-    if is_built("routes.*.delivery"):
-        found.append(Advice(f"routes.{name}.delivery", "assured, for clients that read no stream"))
-    return tuple(found)
+    told = "[replay, continue, fail], with a second target of the same model"
+    return (
+        Advice(f"routes.{name}.recover", told),
+        Advice(
+            f"routes.{name}.delivery", "assured, for clients that can wait for the whole answer"
+        ),
+    )
 
 
 def sooner(scene: Scene) -> tuple[Advice, ...]:
@@ -68,11 +67,6 @@ def limit_setting(cast: Cast, name: str) -> str:
     if _at(data, "backends", cast.primary, "timeouts", name):
         return f"backends.{cast.primary}.timeouts.{name}"
     return f"defaults.timeouts.{name}"
-
-
-def is_built(path: str) -> bool:
-    """Whether a part of the configuration language is not refused as unbuilt."""
-    return all(pattern != path for pattern, _, _ in UNBUILT)
 
 
 def _at(data: object, *path: str | int) -> object:

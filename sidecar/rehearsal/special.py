@@ -8,7 +8,6 @@ from sidecar.rehearsal.advice import (
     Advice,
     another_target,
     deadlines,
-    is_built,
     moved_back,
     no_budget,
     remedies,
@@ -216,9 +215,8 @@ def outlived(scene: Scene) -> Finding:
     found = answered(kind=ProblemKind.OVERLOADED)(scene)
     if found.mark is Mark.FAILS:
         return found
-    primary, unbuilt = scene.cast.primary, not is_built("backends.*.breaker")
-    mend = () if unbuilt else (Advice(f"backends.{primary}.breaker", "leave it at its defaults"),)
-    why = "; the circuit breaker is not built yet" if unbuilt else ""
+    primary = scene.cast.primary
+    mend = (Advice(f"backends.{primary}.breaker", "leave it at its defaults"),)
     moments = [one.at for one in scene.primary.asked]
     spans = [
         (began, began + heard.took)
@@ -228,7 +226,7 @@ def outlived(scene: Scene) -> Finding:
     tried = sum(any(start <= at <= end for at in moments) for start, end in spans)
     if tried > len(spans) / 2:
         told = f"{tried} of {len(spans)} requests tried {primary} in the middle of its outage"
-        return Finding(Mark.FAILS, told + why, mend)
+        return Finding(Mark.FAILS, told, mend)
     back = next((at - OUTAGE for at in moments if at >= OUTAGE), None)
     if back is None or back > BACK + EVERY:
         told = "not asked again" if back is None else f"asked again only {back:.0f} s later"

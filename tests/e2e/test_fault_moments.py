@@ -6,6 +6,7 @@ Each is played before the clients of all four dialects, whose backends speak the
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -241,6 +242,31 @@ async def test_row_27_the_client_leaves(tmp_path: Path, dialect: str, stream: bo
         assert metrics.value("requests_total") == 3
         assert not f.requests
         assert (await on.hears(stream=stream)).text == text_of("p"), "nobody was blamed"
+
+
+@moment(27, STREAMED)
+async def test_row_27_who_leaves_with_the_whole_answer_did_not_leave_early(
+    tmp_path: Path, dialect: str
+) -> None:
+    """The backend holds its connection open behind the answer; the client hangs up at once."""
+    body = json.dumps(chat(dialect, stream=True)).encode()
+    head = (
+        f"POST {PATHS[dialect]} HTTP/1.1\r\nHost: localhost\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    p = Backend("p", rest=lambda seen: (*tuple(b.well()(seen))[:-1], b.Silence()), dialect=dialect)
+    async with stage(tmp_path, p) as on:
+        for _ in range(3):
+            reader, writer = await asyncio.open_connection("127.0.0.1", on.sidecar.data_port)
+            writer.write(head.encode() + body)
+            async with asyncio.timeout(HANG):
+                await reader.readuntil(b"\r\n0\r\n\r\n")
+            writer.close()
+        metrics = await on.sidecar.idle()
+        assert metrics.value("requests_total", outcome="ok") == 3
+        assert metrics.value("requests_total") == 3
+        assert metrics.value("attempts_total", backend="p", outcome="ok") == 3
+        assert metrics.value("streams_aborted_total") == 0
 
 
 @moment(27, STREAMED)

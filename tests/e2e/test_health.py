@@ -199,7 +199,7 @@ async def test_what_cannot_be_done(tmp_path: Path) -> None:
         config["backends"] |= {"off": of(off, enabled=False)}  # type: ignore[operator]
         async with Sidecar(tmp_path, config) as sidecar:
             code, output = await sidecar.command("backend", "pp", "drain")
-            assert (code, "There is no backend 'pp'. The nearest names are p" in output) == (
+            assert (code, "There is no backend 'pp'. Did you mean 'p'?" in output) == (
                 1,
                 True,
             )

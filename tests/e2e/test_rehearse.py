@@ -17,13 +17,10 @@ import pytest
 import yaml
 
 from sidecar.dialects import DIALECTS
-from sidecar.rehearsal.advice import is_built
 from tests.e2e.harness import ROOT, Config
 
 KEY = "sk-the-operators-own-key-0123456789"
 GOOD: Config = {"timeouts": {"first_token": "10s", "whole": "120s"}}
-# until there is a circuit breaker, row 15 holds nowhere
-NEVER = set() if is_built("backends.*.breaker") else {15}
 NAMES = [dialect.name for dialect in DIALECTS]
 
 
@@ -102,8 +99,8 @@ async def test_a_good_configuration_holds_and_no_real_backend_is_called(tmp_path
                 server.accept()
     told = json.loads(out)
     found = marks(told)
-    assert failing(found) == NEVER
-    assert (code, told["holds"]) == ((1, False) if NEVER else (0, True))
+    assert failing(found) == set()
+    assert (code, told["holds"]) == (0, True)
     assert {row for row, mark in found.items() if mark == "not_rehearsed"} == {28}
     assert list(found) == list(range(1, 33))
     assert err == ""  # no bar without a terminal, no log

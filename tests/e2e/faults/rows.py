@@ -342,6 +342,7 @@ ROWS = (
             "test_row_27_the_client_leaves",
             "test_row_27_the_client_leaves_a_stream_that_it_hears",
             "test_row_27_the_client_leaves_while_a_retry_waits",
+            "test_row_27_who_leaves_with_the_whole_answer_did_not_leave_early",
         ),
     ),
     Row(

@@ -184,8 +184,8 @@ async def test_the_echo_needs_no_probe() -> None:
 @pytest.mark.parametrize(
     ("name", "configured", "status", "words"),
     [
-        ("hom", True, 404, "no backend 'hom'. The nearest names are home."),
-        ("zzz", True, 404, "The nearest names are home, off."),
+        ("hom", True, 404, "no backend 'hom'. Did you mean 'home'?"),
+        ("zzz", True, 404, "There are 'home', 'off'."),
         ("off", True, 409, "switched off by the configuration: `enabled: false`"),
         ("home", False, 409, "no good configuration"),
     ],

@@ -122,7 +122,7 @@ def test_an_unknown_model_is_told_the_nearest_names() -> None:
         ProblemKind.UNKNOWN_MODEL, "model_not_found", "model",
     )  # fmt: skip
     assert "'gpt4o-mini'" in problem.message
-    assert "nearest names are 'gpt-4o-mini'." in problem.message
+    assert "Did you mean 'gpt-4o-mini'?" in problem.message
     assert "llama3" not in problem.message
 
 
@@ -161,7 +161,7 @@ def test_a_model_that_every_backend_denied() -> None:
     tried = plan(CHAT, "gpt-4o-minni", one.view)
     told = one.denied_model(tried, "gpt-4o-minni", denial)
     assert (told.status, told.code, told.param, told.raw) == (404, "model_not_found", "model", None)
-    assert told.message == "It has no such model. The nearest names are 'gpt-4o-mini'."
+    assert told.message == "It has no such model. Did you mean 'gpt-4o-mini'?"
     assert one.denied_model(tried, None, denial).message == "It has no such model."
 
 

@@ -323,10 +323,9 @@ def test_marks(judge: Judge, seen: Scene, mark: Mark, advised: list[str]) -> Non
 
 def test_a_broken_stream_is_told_how_to_be_rescued() -> None:
     found = judging.honest_or_whole(scene((heard(), error(text=HALF))))
-    assert found.mark is (Mark.BETTER if found.advice else Mark.HOLDS)
+    assert found.mark is Mark.BETTER
     assert "not rescued" in found.told
-    built = [path for path in ("recover.*", "delivery") if advice.is_built(f"routes.*.{path}")]
-    assert settings(found) == [f"routes.chat.{path.removesuffix('.*')}" for path in built]
+    assert settings(found) == ["routes.chat.recover", "routes.chat.delivery"]
     rescued = judging.honest_or_whole(scene((heard(), whole())))
     assert (rescued.mark, rescued.advice) == (Mark.HOLDS, ())
 
