@@ -26,7 +26,7 @@ from tests.e2e.harness import NEVER_EJECTED, Config, Sidecar, chain, until
 from tests.fakes import behaviours as b
 from tests.fakes import voices
 from tests.fakes.answers import text_of
-from tests.fakes.backend import Backend, closed_port
+from tests.fakes.backend import Backend, refusing_port
 from tests.fakes.seen import Seen
 
 LEAVES = 5.0  # seconds; the promise is one, a test allows five times as much
@@ -344,17 +344,18 @@ async def test_row_29_all_targets_rest(tmp_path: Path, dialect: str, stream: boo
 async def test_row_30_every_target_has_its_own_plain_reason(tmp_path: Path, dialect: str) -> None:
     prefix = voices.VOICES[dialect].prefix
     p, f = Backend("p", dialect=dialect), Backend("f", dialect=dialect)
-    addresses: dict[str, Config] = {
-        "p": {"base_url": f"http://nowhere.invalid{prefix}"},
-        "f": {"base_url": f"http://127.0.0.1:{closed_port()}{prefix}"},
-    }
-    async with p, f, Sidecar(tmp_path, chain(p, f, backends=addresses)) as sidecar:
-        for stream in (True, False):
-            got = await Stage(sidecar, dialect).ask(stream=stream)
-            assert got.status in {502, 503, 529}
-            told = hear(dialect, got).message
-            assert "nowhere.invalid" in told
-            assert "refused" in told
+    with refusing_port() as closed:
+        addresses: dict[str, Config] = {
+            "p": {"base_url": f"http://nowhere.invalid{prefix}"},
+            "f": {"base_url": f"http://127.0.0.1:{closed}{prefix}"},
+        }
+        async with p, f, Sidecar(tmp_path, chain(p, f, backends=addresses)) as sidecar:
+            for stream in (True, False):
+                got = await Stage(sidecar, dialect).ask(stream=stream)
+                assert got.status in {502, 503}
+                told = hear(dialect, got).message
+                assert "nowhere.invalid" in told
+                assert "refused" in told
 
 
 @moment(31, STREAMED)

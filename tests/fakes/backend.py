@@ -12,7 +12,7 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 
 from tests.fakes import answers, voices
@@ -276,6 +276,14 @@ async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
         await reader.readexactly(2)
     await reader.readuntil(b"\r\n")
     return bytes(body)
+
+
+@contextlib.contextmanager
+def refusing_port() -> Iterator[int]:
+    """A port of loopback on which nobody listens, and which nobody else can take meanwhile."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield int(holder.getsockname()[1])
 
 
 def closed_port() -> int:

@@ -18,7 +18,7 @@ from tests.e2e.matrix.clients import CLIENTS
 from tests.e2e.matrix.talk import Answer, Ask, Client, Failed
 from tests.fakes import behaviours as b
 from tests.fakes import voices
-from tests.fakes.backend import Backend, closed_port
+from tests.fakes.backend import Backend, refusing_port
 from tests.fakes.certificates import Authority
 from tests.fakes.seen import Seen
 
@@ -73,8 +73,9 @@ async def _places(stack: AsyncExitStack, folder: Path) -> dict[str, Config]:
         await stack.enter_async_context(server)
         return f"https://127.0.0.1:{server.port}"
 
+    closed = stack.enter_context(refusing_port())
     return {
-        "closed": {"base_url": f"http://127.0.0.1:{closed_port()}"},
+        "closed": {"base_url": f"http://127.0.0.1:{closed}"},
         "no-name": {"base_url": "http://nowhere.invalid"},
         "tls-well": {"base_url": await tls(authority, expired=False), **trusted},
         "tls-expired": {"base_url": await tls(authority, expired=True), **trusted},
