@@ -357,7 +357,8 @@ def _backend(options: argparse.Namespace) -> int:
 def _ask(options: argparse.Namespace, method: str, target: str) -> tuple[int, Mapping[str, Any]]:
     """Ask the sidecar that runs with a configuration, or else the only one that runs at all.
 
-    The file may have changed since that sidecar started, and with it the path of the socket.
+    The file may have changed since that sidecar started, and with it the path of the socket. What
+    acts on a backend is not done to another sidecar than the one that is meant.
     """
     if options.socket:
         return ask(options.socket, method, target)
@@ -373,6 +374,8 @@ def _ask(options: argparse.Namespace, method: str, target: str) -> tuple[int, Ma
         raise
     except NotRunning as missed:
         others = answering(socket_folder(os.environ))
+        if others and target.startswith("/backends/"):
+            raise NotRunning(f"{missed}\nOthers answer at {', '.join(others)}.") from missed
         if len(others) > 1:
             raise NotRunning(
                 f"{missed}\nThese sidecars answer; say which you mean with --socket PATH: "

@@ -82,17 +82,24 @@ def _route(
         relay=section.relay,
         listed_first=section.listed_first,
         losses_strict=section.losses == "strict",
-        recover=_recover(section),
+        recover=_recover(name, section, report),
         assured=section.delivery == "assured",
         tries_ejected=section.when_all_open == "try",
         on={ProblemKind(kind): Disposition(word) for kind, word in section.on.items()},
     )
 
 
-def _recover(section: RouteSection) -> tuple[Way, ...]:
-    """The ways in their order, up to the last one, which is always to fail."""
-    ways = [way for way in map(Way, section.recover) if way is not Way.FAIL]
-    return (*dict.fromkeys(ways), Way.FAIL)
+def _recover(name: str, section: RouteSection, report: Report) -> tuple[Way, ...]:
+    """The ways in their order; to fail is always the last one, whether it is written or not."""
+    ways = [*map(Way, section.recover)]
+    if Way.FAIL in ways[:-1]:
+        report.error(
+            ("routes", name, "recover"), "fail before other ways", "fail as the last one",
+            "what stands behind it is never tried",
+        )  # fmt: skip
+    if len(set(ways)) < len(ways):
+        report.error(("routes", name, "recover"), "the same way twice", "each way once")
+    return (*(way for way in ways if way is not Way.FAIL), Way.FAIL)
 
 
 def _bare(target: TargetSection) -> TargetSection:

@@ -21,7 +21,7 @@ def advised(verdict: Problem, job: Job, on_offer: Callable[[], Sequence[ModelEnt
     `on_offer` lists the models that clients may ask for; it is looked at for an overlong request
     only.
     """
-    if not job.note.attempts:
+    if not job.note.attempts or verdict.advice is not None:
         return verdict
     larger = None
     if verdict.kind is ProblemKind.CONTEXT_LENGTH:

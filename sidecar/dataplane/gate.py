@@ -134,8 +134,9 @@ def client_of(inbound: Inbound) -> str:
 def _overloaded(why: str) -> Problem:
     return Problem(
         ProblemKind.UNAVAILABLE,
-        f"The sidecar {why}. Come back in {COME_BACK:g} s and ask for less at once, or raise "
-        "`in_flight` or `queue` of `listeners.data`.",
+        f"The sidecar {why}.",
+        advice=f"Come back in {COME_BACK:g} s and ask for less at once, or raise `in_flight` or "
+        "`queue` of `listeners.data`.",
         code="overloaded",
         retry_after=COME_BACK,
     )

@@ -105,8 +105,9 @@ def _overloaded(
     told = "; ".join(_lines(plan, history, standings))
     return Problem(
         ProblemKind.UNAVAILABLE,
-        f"No backend of route {plan.route.name!r} has room for this request. {told}. Come back in "
-        f"{COME_BACK:g} s; or raise `in_flight` or `queue` of a backend, or add a target.",
+        f"No backend of route {plan.route.name!r} has room for this request. {told}.",
+        advice=f"Come back in {COME_BACK:g} s; or raise `in_flight` or `queue` of a backend, or add "
+        "a target.",
         code="overloaded",
         retry_after=COME_BACK,
         quotes=any(one.problem is not None and one.problem.quotes for one in history),
@@ -124,9 +125,11 @@ def _nobody(plan: Plan, history: Sequence[Outcome], standings: Mapping[int, Stan
         )
     told = "; ".join(_lines(plan, history, standings))
     waits = [one.wait for one in standings.values() if math.isfinite(one.wait)]
+    wait = max(1.0, min(waits, default=1.0))
     return Problem(
         ProblemKind.UNAVAILABLE,
-        f"No backend of route {plan.route.name!r} may be asked now. {told}. Try again later.",
+        f"No backend of route {plan.route.name!r} may be asked now. {told}.",
+        advice=f"Come back in {math.ceil(wait)} s, or ask for another model.",
         code="no_backend_available",
-        retry_after=max(1.0, min(waits, default=1.0)),
+        retry_after=wait,
     )

@@ -157,9 +157,11 @@ def test_where_nobody_has_room_the_client_is_told_to_come_back() -> None:
     problem = verdict([], standings={P: resting, F: NO_ROOM})
     assert (problem.kind, problem.code, problem.retry_after) == (K.UNAVAILABLE, "overloaded", 5)
     assert problem.message == (
-        f"No backend of route 'chat' has room for this request. primary: rests for 7 s more; "
-        f"fallback: {FULL}. Come back in 5 s; or raise `in_flight` or `queue` of a backend, or add "
-        "a target."
+        "No backend of route 'chat' has room for this request. primary: rests for 7 s more; "
+        f"fallback: {FULL}."
+    )
+    assert problem.advice == (
+        "Come back in 5 s; or raise `in_flight` or `queue` of a backend, or add a target."
     )
 
 
