@@ -274,8 +274,9 @@ async def test_who_still_waits_at_the_end_of_the_drain_is_told(tmp_path: Path) -
         await p.seen()
         waiting = await crowd.queue("a", "b")
         sidecar.signal(signal.SIGTERM)
-        answers = [await task for task in [first, *waiting]]
-        assert [(got.status, got.code) for got in answers] == [(503, "shutdown")] * 3
+        told = [await task for task in [first, *waiting]]
+        assert [(got.status, got.code) for got in told] == [(503, "shutdown")] * 3
+        assert all("x-should-retry" not in got.headers for got in told), "they may come back"
         assert order(p) == ["first"]
         assert await sidecar.exit_code() == 0
 
