@@ -244,6 +244,16 @@ async def test_one_that_fell_silent_is_not_asked_again(tmp_path: Path) -> None:
 IDLE: Config = {"timeouts": {"idle": "1s", "first_token": "1s"}}
 
 
+async def test_nobody_is_asked_to_go_on_for_a_client_that_has_waited_its_time(
+    tmp_path: Path,
+) -> None:
+    p, f = Backend("p", b.cut(b.Reset()), rest=SAME), Backend("f", rest=b.silent)
+    async with p, f, Sidecar(tmp_path, chain(p, f)) as sidecar:
+        told = {"x-stainless-read-timeout": "0.3"}
+        check_broken(await sidecar.ask(openai_chat(stream=True), headers=told))
+    assert (len(p.requests), len(f.requests)) == (1, 1)
+
+
 async def test_silence_in_the_middle_is_rescued_by_the_next_target(tmp_path: Path) -> None:
     p, f = Backend("p", rest=b.cut(b.Silence())), Backend("f", rest=SAME)
     async with p, f, Sidecar(tmp_path, {**chain(p, f), "defaults": IDLE}) as sidecar:
