@@ -321,6 +321,32 @@ async def test_a_broken_stream_goes_on_only_where_there_is_room(tmp_path: Path, 
 # --- the listener -----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("client", DIALECTS)
+async def test_who_waits_for_the_listener_hears_signs_of_life(tmp_path: Path, client: str) -> None:
+    gate = asyncio.Event()
+    async with Backend("p", rest=b.gated(gate)) as p:
+        sidecar = Sidecar(tmp_path, None)
+        bounds = data(sidecar, in_flight=1, keepalive="50ms", commit_after="50ms")
+        sidecar.config = {**chain(p), **bounds}
+        async with sidecar, asyncio.TaskGroup() as group:
+            busy = group.create_task(sidecar.ask(chat()))
+            await p.seen()
+            body = json.dumps(ask_of(client, stream=True)).encode()
+            reply = await sidecar.http.post(
+                sidecar.base_url + PATHS[client],
+                data=body,
+                headers={"content-type": "application/json"},
+            )
+            assert reply.status == 200
+            assert await reply.content.readany(), "a sign of life, while it waits"
+            assert len(p.requests) == 1
+            gate.set()
+            raw = await reply.read()
+            assert b"p-00 " in raw
+            assert b"p-59 " in raw
+            assert (await busy).status == 200
+
+
 async def test_the_listener_takes_no_more_than_it_may_and_the_probes_answer_all_the_same(
     tmp_path: Path,
 ) -> None:
