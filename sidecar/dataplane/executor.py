@@ -78,10 +78,10 @@ class Executor:
             if outcome.problem.kind is ProblemKind.CLIENT_GONE:
                 raise Exhausted(outcome.problem)
             if outcome.committed:
-                await self._recover(job, history)
+                await self._recover(job, place, history)
                 return
 
-    async def _recover(self, job: Job, history: list[Outcome]) -> None:
+    async def _recover(self, job: Job, place: Place, history: list[Outcome]) -> None:
         """Have another answer go on where the stream broke. Raises Exhausted where none can.
 
         Whatever comes of that, the problem is the one that broke the stream.
@@ -89,12 +89,18 @@ class Executor:
         broken = history[-1]
         assert broken.problem is not None
         tried: list[Recovery] = []
+        heard, since = job.answer.written, self._clock.now()
         while can_recover(broken) and (resumed := _resumed(job)) is not None:
             step = self._next_recovery(job, history, tried, resumed)
             if step is None:
                 break
-            resumption = Resumption(step.way, resumed)
-            onward = _onward(job, resumption, self._clock.now())
+            if job.answer.written != heard:
+                heard, since = job.answer.written, self._clock.now()
+            onward = _onward(job, Resumption(step.way, resumed), since)
+            if self._clock.now() >= onward.deadline:
+                break  # nobody waits for it any more
+            if not await self._has_room(onward, place, step.candidate):
+                continue
             outcome = await self._attempts.run(onward, step.candidate)
             history.append(outcome)
             tried.append(step)
@@ -187,12 +193,12 @@ def _resumed(job: Job) -> Resumed | None:
     return dialect.resume(dialect.framing.framer().feed(kept), ctx)
 
 
-def _onward(job: Job, resumption: Resumption, now: float) -> Job:
+def _onward(job: Job, resumption: Resumption, since: float) -> Job:
     """The same request, to go on with a broken stream.
 
-    The client has read something: from here its patience counts anew.
+    The client has read something: its patience counts anew since it has heard the last of it.
     """
     outbound = replace(job.outbound, resumption=resumption)
     if resumption.way is Way.CONTINUE:
         outbound = replace(outbound, translation=outbound.translation.continued(resumption.opening))
-    return replace(job, outbound=outbound, deadline=min(job.last, now + job.patience))
+    return replace(job, outbound=outbound, deadline=min(job.last, since + job.patience))

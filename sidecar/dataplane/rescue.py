@@ -97,7 +97,8 @@ def _headers(
     headers["content-type"] = "application/json"
     if problem.retry_after is not None:
         headers.setdefault("retry-after", str(math.ceil(problem.retry_after)))
-    if has_given_up and problem.kind is not ProblemKind.RATE_LIMITED:
-        # the sidecar has used up its own tries: a client's would only multiply them
+    if has_given_up and problem.kind not in (ProblemKind.RATE_LIMITED, ProblemKind.SHUTDOWN):
+        # the sidecar has used up its own tries: a client's would only multiply them. Not so where
+        # it has been told to come back
         headers["x-should-retry"] = "false"
     return headers

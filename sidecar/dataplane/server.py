@@ -153,16 +153,11 @@ class DataServer:
         if plan.route.deadline is not None and not self._is_ending:
             limit.reschedule(asyncio.get_running_loop().time() + plan.route.deadline)
             deadline = min(deadline, timing.started + plan.route.deadline)
-        store, gate, who = self._program.store, self._program.gate, partial(client_of, inbound)
-        with store.request(plan.route.name), Place(who) as place:
-            await gate.to_listener(place, snapshot, deadline - self._clock.now())
-            if not client.retry:  # a retry of the client's is one already, and earns none
-                store.retry_budget.deposit(snapshot.retry_budget, self._clock.now())
-            translation = Translation(inbound)
-            moment = self._moment(translation, timing)
-            outbound = Outbound(inbound, translation, plan.route, via, moment)
-            plan = await planning.best(plan, outbound, snapshot, self._program.images)
-            job = Job(outbound, plan, answer, snapshot, note, timing, deadline, client.wait)
+        translation = Translation(inbound)
+        moment = self._moment(translation, timing)
+        outbound = Outbound(inbound, translation, plan.route, via, moment)
+        job = Job(outbound, plan, answer, snapshot, note, timing, deadline, client.wait)
+        with self._program.store.request(plan.route.name):
             await self._attended(job, asked, steering)
 
     async def _attended(self, job: Job, asked: Asked, steering: Steering) -> None:
@@ -172,14 +167,25 @@ class DataServer:
         if commit_after is None and job.plan.route.assured:
             commit_after = place.keepalive
         if commit_after is None or not facts.stream or facts.operation not in _STREAMED:
-            await self._answer(job, asked, steering)
+            await self._admitted(job, asked, steering)
             return
         if job.patience > commit_after:  # it hears something in time, and then again
             job = replace(job, deadline=job.last, patience=math.inf)
         ctx = context(job.outbound, ChatRequest(()), 0, facts.model)
         encoder = job.answer.dialect.stream_encoder(ctx)
-        work = self._answer(job, asked, steering)
+        work = self._admitted(job, asked, steering)
         await attended(work, job.answer, encoder, commit_after, place.keepalive)
+
+    async def _admitted(self, job: Job, asked: Asked, steering: Steering) -> None:
+        """Answer once the listener has room for one more request. Raises RequestRefused."""
+        store, snapshot, outbound = self._program.store, job.snapshot, job.outbound
+        with Place(partial(client_of, outbound.inbound)) as place:
+            patience = job.deadline - self._clock.now()
+            await self._program.gate.to_listener(place, snapshot, patience)
+            if not job.note.client_retry:  # a retry of the client's is one already, and earns none
+                store.retry_budget.deposit(snapshot.retry_budget, self._clock.now())
+            plan = await planning.best(job.plan, outbound, snapshot, self._program.images)
+            await self._answer(replace(job, plan=plan), asked, steering)
 
     async def _answer(self, job: Job, asked: Asked, steering: Steering) -> None:
         """An answer, or a failure with what to do about it."""

@@ -106,8 +106,8 @@ def _overloaded(
     return Problem(
         ProblemKind.UNAVAILABLE,
         f"No backend of route {plan.route.name!r} has room for this request. {told}.",
-        advice=f"Come back in {COME_BACK:g} s; or raise `in_flight` or `queue` of a backend, or add "
-        "a target.",
+        advice=f"Come back in {COME_BACK:g} s; or raise `in_flight` or `queue` of a backend, "
+        "or add a target.",
         code="overloaded",
         retry_after=COME_BACK,
         quotes=any(one.problem is not None and one.problem.quotes for one in history),

@@ -199,7 +199,8 @@ def forgotten(scene: Scene) -> Finding:
     gone = scene.began[0] + scene.heard[0].took
     if scene.in_flight:
         return Finding(Mark.FAILS, "the request stayed in flight after the client had left")
-    if any(scene.standins[name].asked for name in scene.cast.others):
+    others = [one for name in scene.cast.others for one in scene.standins[name].asked]
+    if any(one.at > gone for one in others):
         return Finding(Mark.FAILS, "another backend was asked after the client had left")
     late = [at for at in scene.primary.left if at > gone + 1]
     if late or any(one.at > gone for one in scene.primary.asked):

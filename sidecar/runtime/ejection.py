@@ -19,6 +19,8 @@ from sidecar.policy.breaker import (
 from sidecar.policy.outcome import OUTCOMES, Outcome, Scope, scope_of
 
 MODELS_KEPT = 64  # breakers of one backend's models
+# nobody waited any longer: that proves no failure, but a long wait without a token
+_GIVEN_UP = (ProblemKind.CLIENT_GONE, ProblemKind.DEADLINE)
 
 
 class ModelBreakers:
@@ -109,12 +111,13 @@ def _evidence(outcome: Outcome, slow: SlowSettings | None) -> Evidence:
     problem = outcome.problem
     if problem is None:
         return Evidence(False, _is_slow(outcome.ttft, outcome, slow))
-    if not OUTCOMES[problem.kind].blames:
-        return Evidence()
-    waited = None
-    if problem.kind is ProblemKind.TIMEOUT and outcome.ttft is None and not problem.unreached:
+    blames, waited = OUTCOMES[problem.kind].blames, None
+    is_late = problem.kind is ProblemKind.TIMEOUT or problem.kind in _GIVEN_UP
+    if is_late and outcome.ttft is None and not problem.unreached:
         waited = outcome.duration
-    return Evidence(True, _is_slow(waited, outcome, slow), _words(problem))
+    is_slow = _is_slow(waited, outcome, slow)
+    # who has left sooner might still have had a token in time
+    return Evidence(True, is_slow, _words(problem)) if blames else Evidence(is_slow=is_slow or None)
 
 
 def _words(problem: Problem) -> str:

@@ -14,6 +14,7 @@ from tests.e2e.client import Got, chat
 from tests.e2e.crossing import ANTHROPIC, BOTH, DIALECTS, OLLAMA, PATHS, fault
 from tests.e2e.crossing import chat as ask_of
 from tests.e2e.harness import Config, Metrics, Sidecar, chain
+from tests.fakes import answers
 from tests.fakes import behaviours as b
 from tests.fakes.backend import Backend
 from tests.fakes.seen import Seen
@@ -274,13 +275,76 @@ async def test_who_still_waits_at_the_end_of_the_drain_is_told(tmp_path: Path) -
         await p.seen()
         waiting = await crowd.queue("a", "b")
         sidecar.signal(signal.SIGTERM)
-        answers = [await task for task in [first, *waiting]]
-        assert [(got.status, got.code) for got in answers] == [(503, "shutdown")] * 3
+        told = [await task for task in [first, *waiting]]
+        assert [(got.status, got.code) for got in told] == [(503, "shutdown")] * 3
+        assert all("x-should-retry" not in got.headers for got in told), "they may come back"
         assert order(p) == ["first"]
         assert await sidecar.exit_code() == 0
 
 
+@pytest.mark.parametrize("size", [0, 1])
+async def test_a_broken_stream_goes_on_only_where_there_is_room(tmp_path: Path, size: int) -> None:
+    """What takes up a stream is a request like any other to the backend that gets it."""
+    gate, words = asyncio.Event(), answers.words("p")
+
+    def rest(seen: Seen) -> b.Steps:
+        held = (b.Until(gate),) if seen.json["model"] == "busy" else ()
+        return (*held, *b.well(words)(seen))
+
+    cut = b.cut(b.Close(), after=20)
+    async with Backend("p", rest=cut) as p, Backend("f", rest=rest) as f:
+        bounds: dict[str, Config] = {"f": {"in_flight": 1, "queue": {"size": size}}}
+        config = chain(p, f, backends=bounds, retry={"attempts": 0})
+        routes = config["routes"]
+        assert isinstance(routes, dict)
+        routes["busy"] = {"targets": [{"backend": "f", "model": "busy"}]}
+        async with Sidecar(tmp_path, config) as sidecar, asyncio.TaskGroup() as group:
+            busy = group.create_task(sidecar.ask(chat("busy")))
+            await f.seen()
+            task = group.create_task(sidecar.ask(chat(stream=True)))
+            if size:
+                await sidecar.until_metric(
+                    lambda now: now.value("queued_requests", backend="f") == 1, "it waits"
+                )
+                assert len(f.requests) == 1
+                gate.set()
+                got = await task
+                assert (got.text, got.done) == ("".join(words), True)
+            else:
+                got = await task
+                assert (got.text, got.code, got.done) == ("".join(words[:20]), "truncated", False)
+                assert len(f.requests) == 1
+                gate.set()
+            assert (await busy).status == 200
+
+
 # --- the listener -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+async def test_who_waits_for_the_listener_hears_signs_of_life(tmp_path: Path, client: str) -> None:
+    gate = asyncio.Event()
+    async with Backend("p", rest=b.gated(gate)) as p:
+        sidecar = Sidecar(tmp_path, None)
+        bounds = data(sidecar, in_flight=1, keepalive="50ms", commit_after="50ms")
+        sidecar.config = {**chain(p), **bounds}
+        async with sidecar, asyncio.TaskGroup() as group:
+            busy = group.create_task(sidecar.ask(chat()))
+            await p.seen()
+            body = json.dumps(ask_of(client, stream=True)).encode()
+            reply = await sidecar.http.post(
+                sidecar.base_url + PATHS[client],
+                data=body,
+                headers={"content-type": "application/json"},
+            )
+            assert reply.status == 200
+            assert await reply.content.readany(), "a sign of life, while it waits"
+            assert len(p.requests) == 1
+            gate.set()
+            raw = await reply.read()
+            assert b"p-00 " in raw
+            assert b"p-59 " in raw
+            assert (await busy).status == 200
 
 
 async def test_the_listener_takes_no_more_than_it_may_and_the_probes_answer_all_the_same(

@@ -234,6 +234,31 @@ async def test_the_target_that_broke_is_asked_once_more_when_nobody_else_can_go_
     assert len(p.requests) == 2
 
 
+async def test_calls_that_came_all_at_once_are_never_spliced(tmp_path: Path) -> None:
+    """Events tell calls one after the other, and could not tell how far the second one had come."""
+
+    def frames(*pieces: tuple[int, str]) -> list[bytes]:
+        calls = [{"index": 0, "delta": {"role": "assistant"}, "finish_reason": None}]
+        for place, piece in pieces:
+            item = {"index": place, "id": f"call_{place}", "type": "function"}
+            call = {**item, "function": {"name": "weather", "arguments": piece}}
+            delta = {"tool_calls": [call]}
+            calls.append({"index": 0, "delta": delta, "finish_reason": None})
+        if pieces[-1][1].endswith("}"):
+            calls.append({"index": 0, "delta": {}, "finish_reason": "tool_calls"})
+        head = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+        return [answers.frame({**head, "choices": [call]}) for call in calls]
+
+    half = frames((0, '{"city": '), (1, '{"ci'))
+    p = Backend("p", rest=lambda _: b.flow(half, b.Close()))
+    whole = frames((0, '{"city": "Bern"}'), (1, '{"city": "Chur"}'))
+    f = Backend("f", rest=lambda _: b.flow([*whole, answers.DONE], b.Send(b.END)))
+    got, _ = await ask(tmp_path, p, f, retry={"attempts": 0})
+    assert got.error is not None and got.events[-1]["error"] is got.error
+    assert not got.done and got.finish is None
+    assert got.code == "truncated"
+
+
 async def test_one_that_fell_silent_is_not_asked_again(tmp_path: Path) -> None:
     p = Backend("p", b.cut(b.Silence()), rest=SAME)
     async with p, Sidecar(tmp_path, {**chain(p), "defaults": IDLE}) as sidecar:
@@ -242,6 +267,16 @@ async def test_one_that_fell_silent_is_not_asked_again(tmp_path: Path) -> None:
 
 
 IDLE: Config = {"timeouts": {"idle": "1s", "first_token": "1s"}}
+
+
+async def test_nobody_is_asked_to_go_on_for_a_client_that_has_waited_its_time(
+    tmp_path: Path,
+) -> None:
+    p, f = Backend("p", b.cut(b.Reset()), rest=SAME), Backend("f", rest=b.silent)
+    async with p, f, Sidecar(tmp_path, chain(p, f)) as sidecar:
+        told = {"x-stainless-read-timeout": "0.3"}
+        check_broken(await sidecar.ask(openai_chat(stream=True), headers=told))
+    assert (len(p.requests), len(f.requests)) == (1, 1)
 
 
 async def test_silence_in_the_middle_is_rescued_by_the_next_target(tmp_path: Path) -> None:

@@ -82,6 +82,19 @@ class AnthropicDecoder:
         self._has_begun = False
         self._is_over = False
 
+    @property
+    def holds_back(self) -> bool:
+        """Whether a block has begun of which the events tell less than was read, or nothing yet."""
+        match self._blocks:
+            case []:
+                return False
+            case [_Block(part=ToolCall()) as block]:
+                return bool(block.raw.get("input"))
+            case [block]:
+                return not block.says or bool(block.signature)
+            case _:
+                return True
+
     def read(self, frame: bytes) -> list[Event]:
         """The events that a frame completes; never raises."""
         data = frame_data(frame)

@@ -11,9 +11,14 @@ from sidecar.wire.resume import resumed
 
 
 def resume(frames: Sequence[bytes], ctx: AnswerContext) -> Resumed | None:
-    """What a client has of a stream; a backend may have numbered and begun its blocks otherwise."""
-    encoder = AnthropicEncoder(ctx)
-    found = resumed(frames, AnthropicDecoder(ctx), encoder)
+    """What a client has of a stream; a backend may have numbered and begun its blocks otherwise.
+
+    None where its last block is one that the events do not tell, so that nobody could end it.
+    """
+    encoder, decoder = AnthropicEncoder(ctx), AnthropicDecoder(ctx)
+    found = resumed(frames, decoder, encoder)
+    if decoder.holds_back:
+        return None
     begun = [place for place in map(_begun, frames) if place is not None]
     encoder.stand_at(begun[-1] if begun else -1)
     return found

@@ -82,6 +82,11 @@ class OpenAiDecoder:
         """The reason of the end was seen."""
         return self._ending is not None
 
+    @property
+    def holds_back(self) -> bool:
+        """Whether something that was read waits for its turn to be told."""
+        return any(not part.is_open for part in self._parts)
+
     def read(self, frame: bytes) -> list[Event]:
         """The events that a frame completes; never raises."""
         if self._is_over:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from sidecar.dialects.openai_responses.coming import piece_of
 from sidecar.dialects.openai_responses.decoder import ResponsesDecoder
 from sidecar.dialects.openai_responses.encoder import ResponsesEncoder
 from sidecar.wire import json
@@ -13,12 +14,17 @@ from sidecar.wire.resume import resumed
 
 
 def resume(frames: Sequence[bytes], ctx: AnswerContext) -> Resumed | None:
-    """What a client has of a stream; None where the open item is not the last of its output."""
+    """What a client has of a stream.
+
+    None where the open item is not the last of its output, or one of its texts has ended: an item
+    of events has one text, and ends with it.
+    """
     encoder = ResponsesEncoder(ctx)
     found = resumed(frames, ResponsesDecoder(ctx), encoder)
     response: Json = {}
     begun: dict[int, str] = {}  # ids of the items that are not done, by their place
     done: dict[int, Json] = {}
+    parted: set[int] = set()  # places of items of which a text has ended, or not the first began
     last = -1
     for event in _events(frames):
         number, place = event.get("sequence_number"), event.get("output_index")
@@ -32,9 +38,11 @@ def resume(frames: Sequence[bytes], ctx: AnswerContext) -> Resumed | None:
         elif kind == "response.output_item.done":
             begun.pop(place, None)
             done[place] = item
+        elif (piece := piece_of(event)) is not None and (piece.is_whole or piece.index > 0):
+            parted.add(place)
     items = [done[place] for place in sorted(done)]
     is_known = encoder.stand_at(response, last + 1, items, begun)
-    return found if is_known else None
+    return found if is_known and parted.isdisjoint(begun) else None
 
 
 def _events(frames: Sequence[bytes]) -> Iterator[Json]:

@@ -370,16 +370,19 @@ def test_whose_usage(usage: int, model: str, mark: Mark) -> None:
 @pytest.mark.parametrize(
     ("in_flight", "others", "left", "mark"),
     [
-        (0, 0, [1.0], Mark.HOLDS),
-        (1, 0, [1.0], Mark.FAILS),
-        (0, 1, [1.0], Mark.FAILS),
-        (0, 0, [2.5], Mark.FAILS),
+        (0, [], [1.0], Mark.HOLDS),
+        (1, [], [1.0], Mark.FAILS),
+        (0, [1.1], [1.0], Mark.FAILS),
+        (0, [0.1], [1.0], Mark.HOLDS),  # the route fails over at once, while the client is there
+        (0, [], [2.5], Mark.FAILS),
     ],
 )
-def test_a_client_that_left(in_flight: int, others: int, left: list[float], mark: Mark) -> None:
+def test_a_client_that_left(
+    in_flight: int, others: list[float], left: list[float], mark: Mark
+) -> None:
     seen = scene((Heard(took=1.0), Understood()), primary=[asked()])
     seen.in_flight = in_flight
-    seen.standins["f"].asked += [asked(1.0)] * others
+    seen.standins["f"].asked += [asked(at) for at in others]
     seen.primary.left += left
     assert special.forgotten(seen).mark is mark
 

@@ -167,6 +167,34 @@ def test_a_stream_that_never_began_is_slow() -> None:
     assert store.state(HOME).breaker.why == "after 3 of 3 calls without a token in 5 s"
 
 
+@pytest.mark.parametrize("kind", [K.CLIENT_GONE, K.DEADLINE])
+@pytest.mark.parametrize(
+    ("changes", "ejects"),
+    [
+        ({"duration": 6.0, "streamed": True}, True),
+        ({"duration": 4.0, "streamed": True}, False),
+        ({"duration": 6.0, "streamed": False}, False),
+        ({"duration": 60.0, "streamed": True, "ttft": 1.0}, False),
+    ],
+)
+def test_who_gave_up_waiting_for_a_token_has_seen_a_slow_call(
+    kind: ProblemKind, changes: dict[str, Any], ejects: bool
+) -> None:
+    store = new()
+    for _ in range(3):
+        store.begin(SLOW, 0.0, "m").settle(failed("home", kind, **changes), 0.0, 0.0)
+    assert store.state(HOME).breaker.is_closed is not ejects
+
+
+def test_who_gave_up_soon_tells_nothing_of_the_pace() -> None:
+    store = new()
+    left = failed("home", K.CLIENT_GONE, duration=1.0, streamed=True)
+    silent = failed("home", K.TIMEOUT, duration=60.0, streamed=True)
+    for outcome in [left] * 10 + [silent] * 3:
+        store.begin(SLOW, 0.0, "m").settle(outcome, 0.0, 0.0)
+    assert not store.state(HOME).breaker.is_closed
+
+
 # --- operators and probes -------------------------------------------------------------------------
 
 
