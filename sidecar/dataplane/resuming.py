@@ -13,7 +13,7 @@ from sidecar.neutral.events import Event, StreamFailed, UsageReport
 from sidecar.neutral.problem import AttemptFailed, Problem, ProblemKind
 from sidecar.neutral.request import ChatRequest, Text
 from sidecar.policy.estimate import estimated_usage
-from sidecar.policy.replay import Replay, Told, open_text, told
+from sidecar.policy.replay import RESTART, Continuation, Replay, Told, open_text, told
 from sidecar.policy.routing import Way
 from sidecar.wire.contract import (
     AnswerContext,
@@ -33,10 +33,11 @@ _DIVERGED = Problem(
 def can_continue(resumed: Resumed, request: ChatRequest) -> bool:
     """Whether a backend may be handed what the client has as a partial turn.
 
-    Never JSON that must be verified: only the end of it would be seen.
+    Never JSON that must be verified: only the end of it would be seen. Nor a text so short that
+    nobody could tell a beginning anew from going on.
     """
     prefix = open_text(told(resumed.events))
-    return prefix is not None and bool(prefix.strip()) and request.output is None
+    return prefix is not None and len(prefix.strip()) >= RESTART and request.output is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +64,12 @@ class _News:
     def __init__(self, resumption: Resumption) -> None:
         self._encoder = resumption.resumed.encoder
         self._has_more = 0  # characters that another backend wrote
-        has = told(resumption.resumed.events)
+        self.replay = Replay(told(resumption.resumed.events))
         if resumption.way is Way.CONTINUE:
-            prefix = resumption.prefix or ""
+            prefix, opening = resumption.prefix or "", resumption.opening
             self._has_more = len(prefix)
-            has = [Told(Text(""), prefix[len(resumption.opening) :])]
-        self.replay = Replay(has)
+            has = [Told(Text(""), prefix[len(opening) :])]
+            self.replay = Continuation(has, opening=opening)
 
     def encode(self, event: Event) -> bytes:
         """Frames for what is new in an event."""

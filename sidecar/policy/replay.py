@@ -105,6 +105,38 @@ class Replay:
         return () if known.is_whole else (end,)
 
 
+RESTART = 16  # characters of its beginning by which an answer is known again
+
+
+@dataclass(slots=True)
+class Continuation(Replay):
+    """Holds an answer that is to go on from a text against one that begins anew with it.
+
+    What looks like a beginning is held back until it is known to be none.
+    """
+
+    opening: str = ""  # the text from which to go on
+    _held: str = ""
+    _is_onward: bool = False
+
+    def _more(self, text: str) -> Sequence[Event]:
+        if self._is_onward:
+            return Replay._more(self, text)
+        self._held += text
+        start, begun = self.opening.lstrip()[:RESTART], self._held.lstrip()[:RESTART]
+        if begun == start:
+            return self._same(False)
+        return () if start.startswith(begun) else self._onward()
+
+    def _end(self, end: PartEnd) -> Sequence[Event]:
+        news = () if self._is_onward else self._onward()
+        return (*news, *Replay._end(self, end))
+
+    def _onward(self) -> Sequence[Event]:
+        self._is_onward = True
+        return Replay._more(self, self._held)
+
+
 def _comparable(part: AnswerPart) -> AnswerPart:
     """A part as it compares: calls of two answers never have the same id."""
     return replace(part, id="") if isinstance(part, ToolCall) else part

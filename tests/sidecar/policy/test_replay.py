@@ -17,7 +17,7 @@ from sidecar.neutral.events import (
 from sidecar.neutral.request import Opaque, Text, Thinking, ToolCall
 from sidecar.neutral.response import StopReason
 from sidecar.neutral.usage import Usage
-from sidecar.policy.replay import Replay, open_text, told
+from sidecar.policy.replay import Continuation, Replay, Told, open_text, told
 
 BEGIN, END = MessageStart("id", "m"), MessageEnd(StopReason.END)
 TEXT, THINKS, CLOSE = PartStart(Text("")), PartStart(Thinking("")), PartEnd()
@@ -96,3 +96,28 @@ def test_an_answer_that_differs_is_dropped_for_good() -> None:
 )
 def test_what_could_be_continued(has: Sequence[Event], text: str | None) -> None:
     assert open_text(told(has)) == text
+
+
+OPENING = "Once upon a time there was"
+
+
+@pytest.mark.parametrize(
+    ("again", "news"),
+    [
+        ([TEXT, *says(" a", " king."), CLOSE, END], [*says(" a", " king."), CLOSE, END]),
+        ([TEXT, *says("Once", " upon", " a", " time", " there was a king.")], None),
+        ([TEXT, *says(OPENING + " a king.")], None),
+        ([TEXT, *says(" Once upon a time it rained.")], None),
+        ([TEXT, *says("Once", " more"), CLOSE], [*says("Once more"), CLOSE]),
+        ([TEXT, *says("On"), CLOSE, END], [*says("On"), CLOSE, END]),
+        ([THINKS, *says("so")], None),
+    ],
+    ids=["goes on", "begins anew", "at once", "with a blank", "looks like it", "ends", "thinks"],
+)
+def test_a_continuation_is_no_new_beginning(
+    again: Sequence[Event], news: Sequence[Event] | None
+) -> None:
+    replay = Continuation([Told(Text(""), "")], opening=OPENING)
+    found = [new for event in again for new in replay.read(event)]
+    assert replay.diverged is (news is None)
+    assert found == [*(news or ())]
