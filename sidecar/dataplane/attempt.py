@@ -4,7 +4,7 @@ It is settled exactly once, whatever ends it, with the blame where it belongs.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -35,6 +35,7 @@ class _Progress:
 
     started: float
     attempt: Attempt
+    has_next: Callable[[], bool]
     first_byte: float | None = None
     first_content: float | None = None
     usage: Usage | None = None
@@ -58,13 +59,18 @@ class Attempts:
         self._store, self._recorder, self._clock = store, recorder, clock
         self._calibrate_at: dict[str, float] = {}  # by backend, monotonic
 
-    async def run(self, job: Job, place: int) -> Outcome:
-        """One try against one backend, settled however it ends."""
+    async def run(
+        self, job: Job, place: int, has_next: Callable[[], bool] = lambda: False
+    ) -> Outcome:
+        """One try against one backend, settled however it ends.
+
+        `has_next` tells whether another target could be asked behind it.
+        """
         candidate = job.plan.candidates[place]
         backend = job.snapshot.backends[candidate.backend]
         started = self._clock.now()
         attempt = self._store.begin(backend, started, candidate.model)
-        progress = _Progress(started, attempt)
+        progress = _Progress(started, attempt, has_next)
         problem: Problem | None = Problem(ProblemKind.INTERNAL, "failed by a fault of the sidecar")
         try:
             await self._carry(job, candidate, backend, progress)
@@ -189,7 +195,8 @@ class Attempts:
         """One call and its answer, under the limits of the candidate."""
         limits, facts, passage = candidate.timeouts, job.outbound.inbound.facts, prepared.passage
         left, progress.streamed = job.deadline - progress.started, passage.asks_stream
-        wait, late = first_limit(limits, left, is_stream=passage.asks_stream)
+        has_next = progress.has_next
+        wait, late = first_limit(limits, left, is_stream=passage.asks_stream, has_next=has_next)
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:

@@ -71,7 +71,8 @@ class Executor:
                 job.note.passed_over = self._standing(job, 0)
             if not await self._has_room(job, place, step.candidate):
                 continue
-            outcome = await self._attempts.run(job, step.candidate)
+            has_next = partial(self._has_next, job, history, step.candidate)
+            outcome = await self._attempts.run(job, step.candidate, has_next)
             history.append(outcome)
             if outcome.problem is None:
                 return
@@ -153,6 +154,12 @@ class Executor:
             return Standing(Availability.FULL, math.inf, why=why)
         backend = job.snapshot.backends[candidate.backend]
         return self._store.standing(backend, candidate.model, self._clock.now())
+
+    def _has_next(self, job: Job, history: Sequence[Outcome], number: int) -> bool:
+        """Whether a target is left that has not been asked and may be."""
+        asked = {number, *(one.candidate for one in history)}
+        others = (one for one in range(len(job.plan.candidates)) if one not in asked)
+        return any(self._standing(job, one).is_ready for one in others)
 
     def _is_still_open(self, job: Job, number: int) -> bool:
         """Whether the pause before a retry has not seen the backend ejected by others."""

@@ -22,6 +22,7 @@ class ProblemKind(StrEnum):
     MODEL_FAILED = "model_failed"  # it could not be loaded, or what ran it has died
     OVERLOADED = "overloaded"  # 503, 529
     TIMEOUT = "timeout"  # silent: no connection, no first token, a gap, or never an end
+    HURRIED = "hurried"  # no token in its share of a time that is shorter than its own limit
     PROTOCOL = "protocol"  # not what the dialect promises: HTML, junk, nothing, too much
     TRUNCATED = "truncated"  # cut before its terminal marker
     UNMET = "unmet"  # the model did not do what it was made to: no JSON, not of the schema, no call

@@ -53,6 +53,7 @@ OUTCOMES: Mapping[ProblemKind, Rule] = {
     _K.PROTOCOL: Rule(_D.FAIL_OVER, True, "protocol", "upstream_error"),
     _K.TRUNCATED: Rule(_D.FAIL_OVER, True, "truncated", "upstream_error"),
     _K.UNMET: Rule(_D.RETRY_SAME, False, "protocol", "upstream_error"),
+    _K.HURRIED: Rule(_D.FAIL_OVER, False, "timeout", "timeout"),
     _K.DIVERGED: Rule(_D.FAIL_OVER, False, "cancelled", "upstream_error"),
     # asked again at once without the feature; see retry.next_step
     _K.UNSUPPORTED: Rule(_D.RETRY_SAME, False, "client_error", "client_error"),

@@ -112,6 +112,7 @@ STATUS = {
     ProblemKind.UNAVAILABLE: 503,
     ProblemKind.SHUTDOWN: 503,
     ProblemKind.TIMEOUT: 504,
+    ProblemKind.HURRIED: 504,
     ProblemKind.DEADLINE: 504,
     ProblemKind.LOOP: 508,
 }

@@ -19,7 +19,7 @@ import pytest
 
 from tests.e2e import client as raw
 from tests.e2e.client import HANG, Got
-from tests.e2e.crossing import PATHS, RESPONSES, chat
+from tests.e2e.crossing import DIALECTS, PATHS, RESPONSES, chat
 from tests.e2e.faults.hearing import Heard, hear
 from tests.e2e.faults.held import moment
 from tests.e2e.harness import NEVER_EJECTED, Config, Sidecar, chain, until
@@ -153,6 +153,18 @@ async def test_a_deadline_ends_every_wait(tmp_path: Path, stream: bool) -> None:
         assert (got.status, got.code) == (504, "deadline_exceeded")
         assert got.seconds < 5
         await asyncio.wait_for(p.requests[0].left.wait(), LEAVES)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_short_deadline_leaves_time_for_the_next_target(
+    tmp_path: Path, dialect: str
+) -> None:
+    p, f = Backend("p", rest=b.silent, dialect=dialect), Backend("f", dialect=dialect)
+    async with stage(tmp_path, p, f, deadline="4s") as on:
+        assert (await on.hears(stream=True)).text == text_of("f")
+        metrics = await on.sidecar.idle()
+        assert metrics.value("attempts_total", backend="p", outcome="timeout") == 1
+        assert metrics.value("backend_up", backend="p") == 1, "nobody is blamed for a hurry"
 
 
 async def test_the_deadline_of_the_clients_sdk_travels(tmp_path: Path) -> None:

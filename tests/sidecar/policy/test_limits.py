@@ -27,3 +27,18 @@ def test_first_limit(
     seconds, problem = first_limit(LIMITS, left, is_stream=is_stream)
     assert (seconds, problem.kind) == (wait, kind)
     assert says in problem.message
+
+
+@pytest.mark.parametrize(
+    ("left", "is_stream", "wait", "kind"),
+    [
+        (3, True, 1.5, ProblemKind.HURRIED),
+        (10, True, 10, ProblemKind.TIMEOUT),
+        (3, False, 3, ProblemKind.DEADLINE),
+    ],
+)
+def test_a_stream_in_a_hurry_leaves_half_of_its_time_to_the_next_target(
+    left: float, is_stream: bool, wait: float, kind: ProblemKind
+) -> None:
+    seconds, problem = first_limit(LIMITS, left, is_stream=is_stream, has_next=lambda: True)
+    assert (seconds, problem.kind) == (wait, kind)

@@ -76,6 +76,7 @@ def test_a_route_may_move_backends_and_requests_but_not_what_is_ours(kind: Probl
         K.CANNOT_TRANSLATE,
         K.UNSUPPORTED,
         K.DIVERGED,
+        K.HURRIED,
     }
     assert (kind in MOVABLE) is (kind not in ours)
 
