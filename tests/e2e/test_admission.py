@@ -392,6 +392,10 @@ async def test_livez_answers_whatever_the_load(tmp_path: Path) -> None:
             alive = [await sidecar.admin("/livez") for _ in range(20)]
             assert {got.status for got in alive} == {200}
             assert max(got.seconds for got in alive) < 5
+            await sidecar.until_metric(
+                lambda now: now.value("rejected_requests_total", reason="overload") == 179,
+                "who has no room is turned away",
+            )
             gate.set()
             answers = [await task for task in load]
             assert sorted(got.status for got in answers) == [200] * 21 + [503] * 179

@@ -160,13 +160,20 @@ async def test_a_usage_object_in_other_frames_stays(sidecar: Sidecar, backend: B
 
 
 @pytest.mark.parametrize("code", [400, 422, 500])
-async def test_an_error_of_the_backend_is_passed_on_unchanged(
+async def test_an_error_of_the_backend_is_passed_on_with_the_tries_beside_it(
     sidecar: Sidecar, backend: Backend, code: int
 ) -> None:
-    body = b'{ "error": {"message":"no", "type":"t", "param":"p", "code":"c", "n":1.10} }'
-    backend.rest = lambda seen: b.whole(code, body)
+    start, end = (
+        b'{ "error": {"message":"no", "type":"t", "param":"p", "code":"c", "n":1.10',
+        b"} }",
+    )
+    backend.rest = lambda seen: b.whole(code, start + end)
     got = await sidecar.ask(chat())
-    assert (got.status, got.raw) == (code, body)
+    assert got.status == code
+    assert got.raw.startswith(start + b',"sidecar":{') and got.raw.endswith(b"}" + end)
+    assert got.error is not None and set(got.error) == {
+        "message", "type", "param", "code", "n", "sidecar",
+    }  # fmt: skip
 
 
 async def test_any_other_path_is_plain_relay(sidecar: Sidecar, backend: Backend) -> None:

@@ -190,7 +190,9 @@ class Backend:
         return seen
 
     def _behaviour(self, seen: Seen) -> Behaviour:
-        if seen.method != "POST" or seen.path == "/api/show":
+        # the catalogue asks an Ollama for its models one by one
+        is_shown = seen.path == "/api/show" and self.dialect == "ollama"
+        if seen.method != "POST" or is_shown:
             self.others.append(seen)
             return self._lookup(seen) if self.aside is None else self.aside
         position = len(self.requests)
