@@ -71,10 +71,14 @@ def order(fake: Backend) -> list[object]:
 
 async def test_no_more_reach_a_backend_than_it_may_and_all_are_answered(tmp_path: Path) -> None:
     at_once: list[int] = []
+    all_places = asyncio.Event()
 
     def count(seen: Seen) -> b.Steps:
+        """The first ones wait until every place is taken."""
         at_once.append(sum(not one.answered.is_set() for one in p.requests))
-        return b.well()(seen)
+        if at_once[-1] == 3:
+            all_places.set()
+        return (b.Until(all_places), *b.well()(seen))
 
     async with (
         Backend("p", rest=count) as p,
