@@ -154,7 +154,7 @@ class Attempts:
                 problem = self._do_without(job, candidate, backend, prepared, problem)
             progress.at_once = problem.kind is ProblemKind.UNSUPPORTED or (
                 problem.kind is ProblemKind.BACKEND_AUTH
-                and job.keys_refused[backend.name] < prepared.key.count
+                and job.keys_refused.get(backend.name, 0) < prepared.key.count
             )
             raise AttemptFailed(problem) from failed
 
@@ -164,7 +164,7 @@ class Attempts:
         """Whose key was refused: the client's own, or one of ours, which is not used again soon."""
         if prepared.key.forwarded:
             return replace(problem, kind=ProblemKind.CLIENT_AUTH)
-        job.keys_refused[backend.name] += 1
+        job.keys_refused[backend.name] = job.keys_refused.get(backend.name, 0) + 1
         state = self._store.state(backend)
         if state.key_turn == turn:  # else another request has found out already
             state.key_turn = turn + 1

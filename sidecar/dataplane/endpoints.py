@@ -30,9 +30,20 @@ class Endpoints:
         self._dialects = dialects
         # the marked ones first: their marker decides
         self._in_order = sorted(dialects, key=lambda dialect: dialect.marker is None)
+        # those that one dialect has and nobody else wants, whatever the headers say: nearly all
+        self._plain = {
+            path: Asked(dialect, operation)
+            for dialect in dialects
+            for path, operation in dialect.endpoints.items()
+            if not any(_has_page(one, path) for one in dialects)
+            and sum(path in one.endpoints for one in dialects) == 1
+            and not any(self._posted(one, path) for one in dialects if one is not dialect)
+        }
 
     def find(self, path: str, headers: Mapping[str, str]) -> Asked:
         """Whose path it is; what no dialect knows is opaque, in the words of who is marked."""
+        if plain := self._plain.get(path):
+            return plain
         for dialect in self._in_order:
             shared = dialect.marker is not None and dialect.marker not in headers
             asked = self._page(dialect, path, shared=shared) or self._posted(dialect, path)

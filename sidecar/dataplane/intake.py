@@ -6,7 +6,7 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from aiohttp import HttpVersion10, HttpVersion11, StreamReader, web
+from aiohttp import HttpVersion10, HttpVersion11, web
 
 from sidecar.neutral.problem import Problem, ProblemKind, RequestRefused
 from sidecar.wire import json
@@ -38,8 +38,10 @@ class Upload:
         self.started = True
         try:
             # it may be a model of many gigabytes, so that all of it may take as long as it likes
-            async for chunk in _bounded(self._http, self._limit, math.inf):
-                yield chunk
+            body = _Body(self._http, self._limit, math.inf)
+            await body.begin()
+            while piece := await body.read():
+                yield piece
         except RequestRefused as refused:
             self.refused = refused
             raise
@@ -67,7 +69,11 @@ async def read_json(
 ) -> tuple[bytes, Json, RequestFacts]:
     """The body as it came, parsed, and what routing needs of it. Raises RequestRefused."""
     check_length(http, limits.body)
-    raw = b"".join([chunk async for chunk in _bounded(http, limits.body, WHOLE)])
+    body_in, pieces = _Body(http, limits.body, WHOLE), []
+    await body_in.begin()
+    while piece := await body_in.read():
+        pieces.append(piece)
+    raw = b"".join(pieces)
     try:
         body = json.loads(raw)
     except json.InvalidJson as error:
@@ -124,47 +130,55 @@ def _odd(told: str) -> RequestRefused:
     )
 
 
-async def _bounded(http: web.BaseRequest, limit: int, whole: float) -> AsyncIterator[bytes]:
-    """The body's chunks, refused as soon as they pass a limit of size or time."""
-    if http.headers.get("Expect", "").lower() == "100-continue":
-        await http.writer.write(CONTINUE)
-        http.writer.output_size = 0  # nothing of the answer is sent yet
-    size = 0
-    try:
-        async for chunk in _in_time(http.content, whole):
-            size += len(chunk)
-            if size > limit:
-                raise _too_large(limit)
-            yield chunk
-    except web.RequestPayloadError as error:
-        raise RequestRefused(
-            Problem(
-                ProblemKind.BAD_REQUEST,
-                f"The request body could not be read: {error}. Check its length and encoding.",
-                code="invalid_body",
-            )
-        ) from None
+class _Body:
+    """A body as it comes in, refused as soon as it passes a limit of size or time.
 
-
-async def _in_time(content: StreamReader, whole: float) -> AsyncIterator[bytes]:
-    """The chunks of a body, each within STALL and all within `whole` seconds.
-
-    Only waiting for the client counts, not what is done with the chunks meanwhile.
+    Each piece has STALL seconds, and all of them `whole`; only waiting for the client counts, not
+    what is done with the pieces meanwhile. It is no generator: one for each request costs more than
+    all the rest of reading it.
     """
-    now = asyncio.get_running_loop().time
-    end = now() + whole
-    while True:
+
+    __slots__ = ("_end", "_http", "_left", "_limit", "_now", "_whole")
+
+    def __init__(self, http: web.BaseRequest, limit: int, whole: float) -> None:
+        self._http, self._limit, self._whole = http, limit, whole
+        self._left = limit
+        self._now = asyncio.get_running_loop().time
+        self._end = self._now() + whole
+
+    async def begin(self) -> None:
+        """Tell a client to go on that has asked whether it should."""
+        if self._http.headers.get("Expect", "").lower() == "100-continue":
+            await self._http.writer.write(CONTINUE)
+            self._http.writer.output_size = 0  # nothing of the answer is sent yet
+
+    async def read(self) -> bytes:
+        """What has come; nothing at the end. Raises RequestRefused."""
+        try:
+            piece = await self._piece()
+        except web.RequestPayloadError as error:
+            raise RequestRefused(
+                Problem(
+                    ProblemKind.BAD_REQUEST,
+                    f"The request body could not be read: {error}. Check its length and encoding.",
+                    code="invalid_body",
+                )
+            ) from None
+        self._left -= len(piece)
+        if self._left < 0:
+            raise _too_large(self._limit)
+        return piece
+
+    async def _piece(self) -> bytes:
+        content = self._http.content
         if content.is_eof():  # all has come, and there is nothing to wait for
-            chunk = await content.readany()
-        else:
-            try:
-                async with asyncio.timeout_at(min(now() + STALL, end)):
-                    chunk = await content.readany()
-            except TimeoutError:
-                raise _too_slow(whole if now() >= end else STALL) from None
-        if not chunk:
-            return
-        yield chunk
+            return await content.readany()
+        try:
+            async with asyncio.timeout_at(min(self._now() + STALL, self._end)):
+                return await content.readany()
+        except TimeoutError:
+            is_over = self._now() >= self._end
+            raise _too_slow(self._whole if is_over else STALL) from None
 
 
 def _too_slow(seconds: float) -> RequestRefused:

@@ -1,7 +1,6 @@
 """One request on its way: what all attempts at it share, and when it reached which point."""
 
 import math
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -53,7 +52,7 @@ class Job:
     patience: float = math.inf  # seconds that the client waits for more of an answer
     # what each candidate has refused and is not asked for again
     refused: dict[Candidate, frozenset[Feature]] = field(default_factory=dict)
-    keys_refused: Counter[str] = field(default_factory=Counter)  # by backend
+    keys_refused: dict[str, int] = field(default_factory=dict)  # how many, by backend
     # the backends that had no room for it, and why, behind the name
     full: dict[str, str] = field(default_factory=dict)
 

@@ -185,7 +185,9 @@ class DataServer:
             if not job.note.client_retry:  # a retry of the client's is one already, and earns none
                 store.retry_budget.deposit(snapshot.retry_budget, self._clock.now())
             plan = await planning.best(job.plan, outbound, snapshot, self._program.images)
-            await self._answer(replace(job, plan=plan), asked, steering)
+            if plan is not job.plan:
+                job = replace(job, plan=plan)
+            await self._answer(job, asked, steering)
 
     async def _answer(self, job: Job, asked: Asked, steering: Steering) -> None:
         """An answer, or a failure with what to do about it."""

@@ -1,6 +1,7 @@
 """Which addresses are local: loopback, private and link-local ones."""
 
 import ipaddress
+from functools import lru_cache
 
 _PRIVATE = tuple(
     ipaddress.ip_network(network)
@@ -18,6 +19,7 @@ _PRIVATE = tuple(
 )
 
 
+@lru_cache(maxsize=256)
 def address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """The IP address that a text is, without zone and out of its IPv6 wrapping; None for a name."""
     try:

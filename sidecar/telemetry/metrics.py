@@ -96,6 +96,8 @@ class Metrics:
         self._routes: frozenset[str] = frozenset()
         self._backends: frozenset[str] = frozenset()
         self._models: frozenset[str] | None = None  # None: no label `model`
+        self._counters: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
+        self._histograms: dict[tuple[Histogram, tuple[str, ...]], Histogram] = {}
         ProcessCollector(registry=self.registry)
 
         # requests
@@ -198,6 +200,8 @@ class Metrics:
         """Make the label sets of a configuration, and drop those of what it no longer has."""
         routes = frozenset(route.name for route in snapshot.routes.routes)
         backends = frozenset(snapshot.backends)
+        self._counters.clear()
+        self._histograms.clear()
         self._forget("route", self._routes - routes)
         self._forget("backend", self._backends - backends)
         self._routes, self._backends = routes, backends
@@ -211,6 +215,20 @@ class Metrics:
         """Everything as text in the format that `accept` asks for, and its content type."""
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
+
+    def counter(self, family: Counter, *labels: str) -> Counter:
+        """The one counter of a family with these labels; looking it up anew costs much more."""
+        found = self._counters.get((family, labels))
+        if found is None:
+            found = self._counters[family, labels] = family.labels(*labels)
+        return found
+
+    def histogram(self, family: Histogram, *labels: str) -> Histogram:
+        """The same for a histogram."""
+        found = self._histograms.get((family, labels))
+        if found is None:
+            found = self._histograms[family, labels] = family.labels(*labels)
+        return found
 
     def route(self, name: str) -> str:
         """The label of a route; `other` for what is not, or no longer, configured."""

@@ -134,21 +134,19 @@ class Recorder:
 
     def _count_attempt(self, outcome: Outcome) -> None:
         backend = self._metrics.backend(outcome.backend)
-        self._metrics.attempts.labels(backend, outcome.label).inc()
+        metrics = self._metrics
+        metrics.counter(metrics.attempts, backend, outcome.label).inc()
         if outcome.first_byte is not None:
-            self._metrics.first_byte.labels(backend).observe(outcome.first_byte)
+            metrics.histogram(metrics.first_byte, backend).observe(outcome.first_byte)
 
     def _count_request(self, note: RequestNote) -> None:
         metrics, route = self._metrics, self._metrics.route(note.route)
-        metrics.requests.labels(
-            route=route,
-            operation=note.operation,
-            outcome=note.result,
-            **metrics.model(note.asked_model),
-        ).inc()
-        metrics.request_duration.labels(route, note.operation).observe(note.duration)
+        model = metrics.model(note.asked_model).values()
+        metrics.counter(metrics.requests, route, note.operation, note.result, *model).inc()
+        duration = metrics.histogram(metrics.request_duration, route, note.operation)
+        duration.observe(note.duration)
         if note.overhead is not None:
-            metrics.proxy_overhead.labels(route).observe(note.overhead)
+            metrics.histogram(metrics.proxy_overhead, route).observe(note.overhead)
         if note.budget_exhausted:
             metrics.budget_exhausted.inc()
         for way, went_on in note.recoveries:
@@ -179,22 +177,25 @@ class Recorder:
     def _count_tokens(self, note: RequestNote, route: str) -> None:
         metrics, usage = self._metrics, note.usage
         if note.stream and note.ttft is not None:
-            metrics.time_to_first_token.labels(route).observe(note.ttft)
+            metrics.histogram(metrics.time_to_first_token, route).observe(note.ttft)
         if usage is None:
             return
         answered = note.attempts[-1]
-        pair = {"route": route, "backend": metrics.backend(answered.backend)}
-        labels = pair | metrics.model(answered.model)
-        metrics.tokens.labels(type="input", **labels).inc(usage.input_tokens)
-        metrics.tokens.labels(type="output", **labels).inc(usage.output_tokens)
-        metrics.cached_input.labels(**labels).inc(usage.cached_input_tokens)
-        metrics.reasoning_output.labels(**labels).inc(usage.reasoning_output_tokens)
+        pair = (route, metrics.backend(answered.backend))
+        model = tuple(metrics.model(answered.model).values())
+        metrics.counter(metrics.tokens, *pair, "input", *model).inc(usage.input_tokens)
+        metrics.counter(metrics.tokens, *pair, "output", *model).inc(usage.output_tokens)
+        if usage.cached_input_tokens:
+            metrics.counter(metrics.cached_input, *pair, *model).inc(usage.cached_input_tokens)
+        if usage.reasoning_output_tokens:
+            thought = metrics.counter(metrics.reasoning_output, *pair, *model)
+            thought.inc(usage.reasoning_output_tokens)
         if usage.is_estimated:
-            metrics.usage_estimated.labels(**pair).inc()
+            metrics.counter(metrics.usage_estimated, *pair).inc()
         further = usage.output_tokens - 1
         if note.stream and note.ttft is not None and further > 0:
             per_token = max(0.0, note.duration - note.ttft) / further
-            metrics.time_per_output_token.labels(route).observe(per_token)
+            metrics.histogram(metrics.time_per_output_token, route).observe(per_token)
 
 
 def _log_change(change: Change) -> None:
