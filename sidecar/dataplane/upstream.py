@@ -9,14 +9,15 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
-from types import SimpleNamespace
 from typing import Protocol
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.tracing import Trace
 from yarl import URL
 
 from sidecar.config.snapshot import Backend
@@ -97,6 +98,22 @@ class _Quiet(ResponseHandler):
         return super().is_connected() and not self.should_close
 
 
+_is_new: ContextVar[bool] = ContextVar("_is_new")  # whether the call's connection was made for it
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Notes which connections are new; aiohttp's tracing tells it too, and costs every request."""
+
+    async def _create_connection(  # its arguments are those of aiohttp
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
+    ) -> ResponseHandler:
+        _is_new.set(True)
+        return await super()._create_connection(req, traces, timeout)
+
+
 class _LocalOnly(AbstractResolver):
     """Resolves names, and refuses those that lead to a public address."""
 
@@ -133,20 +150,18 @@ class HttpUpstream:
             raise AttemptFailed(Problem(ProblemKind.NOT_LOCAL, told))
         # a body that flows cannot be sent again, so it never meets a dead pooled connection
         flows = isinstance(call.body, AsyncIterator)
-        trace = SimpleNamespace(reused=False)
+        _is_new.set(False)
         try:
-            return _reply(await self._request(call, trace, fresh=flows))
+            return _reply(await self._request(call, fresh=flows))
         except _ERRORS as error:
-            if not (trace.reused and _is_lost(error)):
+            if _is_new.get() or not _is_lost(error):
                 raise AttemptFailed(_problem_of(error, call)) from error
         try:
-            return _reply(await self._request(call, trace, fresh=True))
+            return _reply(await self._request(call, fresh=True))
         except _ERRORS as error:
             raise AttemptFailed(_problem_of(error, call)) from error
 
-    async def _request(
-        self, call: UpstreamCall, trace: SimpleNamespace, *, fresh: bool
-    ) -> aiohttp.ClientResponse:
+    async def _request(self, call: UpstreamCall, *, fresh: bool) -> aiohttp.ClientResponse:
         return await self._pool(call, fresh).request(
             call.method,
             URL(call.url, encoded=True),
@@ -154,7 +169,6 @@ class HttpUpstream:
             headers=call.headers,
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=None, connect=call.connect),
-            trace_request_ctx=trace,
         )
 
     def _pool(self, call: UpstreamCall, fresh: bool) -> aiohttp.ClientSession:
@@ -177,7 +191,7 @@ class HttpUpstream:
 
 
 def _session(backend: Backend, stay_local: bool, *, fresh: bool) -> aiohttp.ClientSession:
-    connector = aiohttp.TCPConnector(
+    connector = _Connector(
         limit=0,
         force_close=fresh,
         ssl=trust(backend.ca) if backend.base_url.startswith("https:") else False,
@@ -187,8 +201,6 @@ def _session(backend: Backend, stay_local: bool, *, fresh: bool) -> aiohttp.Clie
     # aiohttp has no public way to say this, and it does not look at what idle connections hold
     quiet = partial(_Quiet, loop=asyncio.get_running_loop())
     connector._factory = quiet  # type: ignore[assignment]  # it makes the protocols
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_reuseconn.append(_note_reuse)
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -196,14 +208,7 @@ def _session(backend: Backend, stay_local: bool, *, fresh: bool) -> aiohttp.Clie
         skip_auto_headers=("User-Agent", "Accept", "Content-Type"),
         max_line_size=HEADER_LIMIT,
         max_field_size=HEADER_LIMIT,
-        trace_configs=[trace],
     )
-
-
-async def _note_reuse(
-    _: aiohttp.ClientSession, context: SimpleNamespace, __: aiohttp.TraceConnectionReuseconnParams
-) -> None:
-    context.trace_request_ctx.reused = True
 
 
 class _Reply:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -36,23 +37,32 @@ DEFAULT_PORTS = (14400, 14401)
 TROUBLE = re.compile(r"Traceback \(most recent|never retrieved|Unclosed |was never awaited")
 
 
+# below the ports that systems give out by themselves, so that no connection takes one in between;
+# each process of a run has its own
+PORTS_EACH = 2500
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
+_ports = itertools.cycle(
+    20_000 + _WORKER * PORTS_EACH + (os.getpid() + step) % PORTS_EACH for step in range(PORTS_EACH)
+)
+
+
 def free_port() -> int:
-    """A port that nobody uses, on either loopback address."""
-    for _ in range(50):
-        with socket.socket() as four, contextlib.suppress(OSError):
-            four.bind(("127.0.0.1", 0))
-            port = int(four.getsockname()[1])
+    """A port that nobody uses, on either loopback address, and that is not given out again soon."""
+    for port in itertools.islice(_ports, PORTS_EACH):
+        with contextlib.suppress(OSError), socket.socket() as four:
+            four.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
+            four.bind(("127.0.0.1", port))
             if has_ipv6():
                 with socket.socket(socket.AF_INET6) as six:
+                    six.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     six.bind(("::1", port))
             return port
     raise RuntimeError("no port is free on loopback")
 
 
 def two_free_ports() -> tuple[int, int]:
-    """Two ports; the system may offer the same one twice."""
-    first = free_port()
-    return first, next(port for port in iter(free_port, None) if port != first)
+    """One to serve at, and one for probes."""
+    return free_port(), free_port()
 
 
 def has_ipv6() -> bool:
