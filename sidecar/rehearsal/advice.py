@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sidecar.neutral.problem import ProblemKind
 from sidecar.policy.outcome import OUTCOMES
+from sidecar.policy.routing import Way
 from sidecar.rehearsal.stage import Cast, Scene
 
 
@@ -41,10 +42,11 @@ def another_target(cast: Cast) -> Advice:
 
 def rescues(cast: Cast) -> tuple[Advice, ...]:
     """What would save a stream that breaks."""
-    name = cast.route.name
-    told = "[replay, continue, fail], with a second target of the same model"
+    name, recover = cast.route.name, f"routes.{cast.route.name}.recover"
+    replays = Way.REPLAY in cast.route.recover
     return (
-        Advice(f"routes.{name}.recover", told),
+        *(() if replays else (Advice(recover, "[replay, continue, fail]"),)),
+        Advice(f"routes.{name}.targets", "a target behind it with the very same model"),
         Advice(
             f"routes.{name}.delivery", "assured, for clients that can wait for the whole answer"
         ),

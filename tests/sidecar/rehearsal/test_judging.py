@@ -325,7 +325,7 @@ def test_a_broken_stream_is_told_how_to_be_rescued() -> None:
     found = judging.honest_or_whole(scene((heard(), error(text=HALF))))
     assert found.mark is Mark.BETTER
     assert "not rescued" in found.told
-    assert settings(found) == ["routes.chat.recover", "routes.chat.delivery"]
+    assert settings(found) == ["routes.chat.targets", "routes.chat.delivery"]
     rescued = judging.honest_or_whole(scene((heard(), whole())))
     assert (rescued.mark, rescued.advice) == (Mark.HOLDS, ())
 
