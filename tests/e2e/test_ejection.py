@@ -18,7 +18,7 @@ from tests.e2e.crossing import fault as fault_in
 from tests.e2e.harness import Config, Sidecar, chain, until
 from tests.fakes import behaviours as b
 from tests.fakes.answers import text_of
-from tests.fakes.backend import Backend, closed_port
+from tests.fakes.backend import Backend, refusing_port
 from tests.fakes.seen import Seen
 
 DOWN = b.status(503, "the fake is being mended")
@@ -236,16 +236,17 @@ async def test_row_29_when_all_are_ejected_each_is_told_with_its_reason(
     tmp_path: Path, dialect: str, stream: bool
 ) -> None:
     p, f = Backend("p", rest=DOWN), Backend("f")
-    closed = {"f": {"base_url": f"http://127.0.0.1:{closed_port()}/v1"}}
-    async with stage(tmp_path, p, f, breakers=closed) as sidecar:
-        await ejected(sidecar)
-        got = await sidecar.ask(ask_in(dialect, stream=stream), PATHS[dialect])
-        assert got.status in {503, 529}
-        assert 1 <= int(got.headers["retry-after"]) <= 30
-        _, message = fault_in(dialect, got) if dialect != "openai" else ("", got.message)
-        assert "p: ejected after 5 failures in a row, the last: answered 503 (tried" in message
-        assert "f: ejected after 5 failures in a row, the last: refused the connection" in message
-        assert len(p.requests) == 5
+    with refusing_port() as port:
+        closed = {"f": {"base_url": f"http://127.0.0.1:{port}/v1"}}
+        async with stage(tmp_path, p, f, breakers=closed) as sidecar:
+            await ejected(sidecar)
+            got = await sidecar.ask(ask_in(dialect, stream=stream), PATHS[dialect])
+    assert got.status in {503, 529}
+    assert 1 <= int(got.headers["retry-after"]) <= 30
+    _, message = fault_in(dialect, got) if dialect != "openai" else ("", got.message)
+    assert "p: ejected after 5 failures in a row, the last: answered 503 (tried" in message
+    assert "f: ejected after 5 failures in a row, the last: refused the connection" in message
+    assert len(p.requests) == 5
 
 
 async def test_a_refusal_takes_no_time(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.fakes import answers
 from tests.fakes import behaviours as b
-from tests.fakes.backend import Backend, closed_port
+from tests.fakes.backend import Backend, refusing_port
 from tests.fakes.certificates import Authority
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
@@ -159,8 +159,9 @@ async def test_tls_good_and_expired(tmp_path: Path) -> None:
             await post(backend, CHAT, ssl=trust)
 
 
-async def test_a_closed_port_refuses() -> None:
-    backend = Backend("p")
-    backend.port = closed_port()
-    with pytest.raises(aiohttp.ClientConnectorError):
-        await post(backend, CHAT)
+async def test_a_port_that_refuses() -> None:
+    with refusing_port() as port:
+        backend = Backend("p")
+        backend.port = port
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await post(backend, CHAT)

@@ -25,7 +25,7 @@ from sidecar.wire import json
 from sidecar.wire.contract import ModelEntry
 from tests.fakes.answers import dump
 from tests.fakes.backend import Backend as Fake
-from tests.fakes.backend import closed_port
+from tests.fakes.backend import refusing_port
 from tests.fakes.behaviours import Behaviour, Silence, Steps, status, whole
 from tests.fakes.certificates import Authority
 from tests.fakes.seen import Seen
@@ -272,16 +272,17 @@ async def test_a_backend_is_asked_at_once_and_then_now_and_then() -> None:
 
 
 async def test_a_failure_is_asked_again_sooner_and_forgets_nothing() -> None:
-    dead = backend("dead", base_url=f"http://127.0.0.1:{closed_port()}/v1")
-    async with Fake() as server:
-        home = backend("home", base_url=server.base_url)
-        program = Program(home, dead)
-        program.store.learn_models(dead, [ModelEntry("old")])
-        assert await program.catalogue.ask_due() == AFTER_FAILURE
-        assert program.store.state(dead).listed == {"old": "old"}
-        program.now = AFTER_FAILURE
-        await program.catalogue.ask_due()
-        assert len(server.others) == 1
+    with refusing_port() as port:
+        dead = backend("dead", base_url=f"http://127.0.0.1:{port}/v1")
+        async with Fake() as server:
+            home = backend("home", base_url=server.base_url)
+            program = Program(home, dead)
+            program.store.learn_models(dead, [ModelEntry("old")])
+            assert await program.catalogue.ask_due() == AFTER_FAILURE
+            assert program.store.state(dead).listed == {"old": "old"}
+            program.now = AFTER_FAILURE
+            await program.catalogue.ask_due()
+            assert len(server.others) == 1
 
 
 async def test_disabled_and_built_in_backends_are_not_asked() -> None:

@@ -13,7 +13,7 @@ from sidecar.runtime.store import RuntimeStore
 from sidecar.telemetry.redact import Redactor
 from tests.fakes import behaviours as b
 from tests.fakes.backend import Backend as Fake
-from tests.fakes.backend import closed_port
+from tests.fakes.backend import refusing_port
 from tests.sidecar.examples import backend, failed, snapshot
 
 READY, EJECTED, UNHEALTHY = Availability.READY, Availability.EJECTED, Availability.UNHEALTHY
@@ -152,14 +152,15 @@ async def test_a_probe_makes_an_unhealthy_one_healthy_and_leaves_the_drained() -
 
 
 async def test_a_probe_tells_a_refused_key_from_a_dead_backend() -> None:
-    dead = backend("dead", base_url=f"http://127.0.0.1:{closed_port()}/v1")
-    async with Fake() as server:
-        server.aside = b.status(401)
-        program = Program(backend("home", base_url=server.base_url), dead)
-        done = await program.act(Action.PROBE)
-        assert done.ok
-        assert "does not take the key" in done.message
-    done = await program.act(Action.PROBE, "dead")
+    with refusing_port() as port:
+        dead = backend("dead", base_url=f"http://127.0.0.1:{port}/v1")
+        async with Fake() as server:
+            server.aside = b.status(401)
+            program = Program(backend("home", base_url=server.base_url), dead)
+            done = await program.act(Action.PROBE)
+            assert done.ok
+            assert "does not take the key" in done.message
+        done = await program.act(Action.PROBE, "dead")
     assert not done.ok
     assert done.message == "Backend 'dead' refused the connection. It is ready."
 

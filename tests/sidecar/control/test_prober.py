@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from sidecar.telemetry.redact import Redactor
 from tests.fakes import behaviours as b
 from tests.fakes.answers import dump
 from tests.fakes.backend import Backend as Fake
-from tests.fakes.backend import closed_port
+from tests.fakes.backend import refusing_port
 from tests.fakes.behaviours import Behaviour, whole
 from tests.fakes.certificates import Authority
 from tests.sidecar.examples import backend, bearer, failed, route, snapshot, succeeded
@@ -80,8 +80,11 @@ def of(server: Fake, name: str = "home", **changes: Any) -> Backend:
     return backend(name, **{"base_url": server.base_url, "probe": QUICK, **changes})
 
 
-def listening_nowhere(name: str = "dead") -> Backend:
-    return backend(name, base_url=f"http://127.0.0.1:{closed_port()}/v1", probe=QUICK)
+@pytest.fixture
+def dead() -> Iterator[Backend]:
+    """A backend where nobody listens."""
+    with refusing_port() as port:
+        yield backend("dead", base_url=f"http://127.0.0.1:{port}/v1", probe=QUICK)
 
 
 @pytest.mark.parametrize(
@@ -116,8 +119,7 @@ async def test_what_a_probe_finds(aside: Behaviour | None, finding: Finding, wor
     assert (found.latency is not None) is has_status
 
 
-async def test_where_nobody_listens() -> None:
-    dead = listening_nowhere()
+async def test_where_nobody_listens(dead: Backend) -> None:
     program = Program(dead)
     await program.probe()
     assert program.verdict(dead) == ProbeVerdict(Finding.REFUSED, "refused the connection")
@@ -327,10 +329,9 @@ async def test_it_falls_and_rises_and_says_each_once(caplog: pytest.LogCaptureFi
 
 
 async def test_traffic_that_makes_it_healthy_is_told_too(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, dead: Backend
 ) -> None:
     caplog.set_level(logging.INFO, "sidecar.control.prober")
-    dead = listening_nowhere()
     program = Program(dead)
     await program.probe(FALL)
     assert program.is_unhealthy(dead)
