@@ -111,6 +111,54 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
+class Access:
+    """Cloudflare Access: whose tokens are good."""
+
+    issuer: str  # https://TEAM.cloudflareaccess.com
+    audience: str
+    certs_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClientKey:
+    """A key of a client, of which only the digest is known."""
+
+    name: str
+    digest: bytes  # SHA-256 of the key
+
+
+@dataclass(frozen=True, slots=True)
+class ClientBounds:
+    """What one client, or one source, may use; None: no limit. Rates are per second."""
+
+    requests: float | None = None
+    bytes: float | None = None  # of request bodies
+    streams: int | None = None  # at once
+    failures: float | None = None  # of authentication; only of sources
+
+
+@dataclass(frozen=True, slots=True)
+class Public:
+    """The listener that a tunnel exposes.
+
+    With `keys` (not None) a client needs one of them, with `access` a token of it, with both both.
+    With neither it is open, which somebody must have said.
+    """
+
+    listener: Listener
+    keys: tuple[ClientKey, ...] | None
+    access: Access | None
+    per_key: ClientBounds
+    per_source: ClientBounds
+    early_head: bool = False  # whole answers too get their head after `commit_after`
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody may use it."""
+        return self.keys is None and self.access is None
+
+
+@dataclass(frozen=True, slots=True)
 class Doors:
     """Where to listen: for applications, for probes and metrics, and for changes of state."""
 
@@ -155,3 +203,5 @@ class Snapshot:
     retry_budget: BudgetSettings
     model_label: bool
     secrets: tuple[str, ...]  # every secret value, for the redactor; never printed
+    public: Public | None = None  # what a tunnel exposes
+    tunnel: object | None = None  # the settings of the tunnel, which only `app` understands

@@ -66,6 +66,7 @@ class Route:
     on: Mapping[ProblemKind, Disposition] = field(default_factory=dict)
     recover: tuple[Way, ...] = (Way.FAIL,)  # tried in this order; the last one is FAIL
     assured: bool = False  # answers are held back until they are complete
+    public: bool = False  # offered on the public listener
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Starts and supervises one `cloudflared`; knows nothing of the sidecar."""
