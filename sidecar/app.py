@@ -4,12 +4,15 @@ import asyncio
 import errno
 import logging
 import math
+import os
 import random
+import secrets
 import signal
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -25,7 +28,7 @@ from sidecar.control.catalogue import Catalogue
 from sidecar.control.operate import Operator
 from sidecar.control.prober import Prober
 from sidecar.control.reload import Addresses, Reloader
-from sidecar.control.socket import ControlSocket, ControlSocketError
+from sidecar.control.socket import ControlSocket, ControlSocketError, TunnelDoor
 from sidecar.dataplane.echo import EchoUpstream
 from sidecar.dataplane.executor import Executor
 from sidecar.dataplane.gate import Gate
@@ -40,10 +43,17 @@ from sidecar.runtime.report import Report
 from sidecar.runtime.store import BackendKey, RuntimeStore
 from sidecar.telemetry.collector import StateCollector
 from sidecar.telemetry.instruments import Instruments
+from tunnel.facts import Facts
+from tunnel.metrics import TunnelMetrics
+from tunnel.proof import Proof
+from tunnel.settings import Settings
+from tunnel.status import as_values
+from tunnel.supervisor import Supervisor
 
 _log = logging.getLogger(__name__)
 
 QUIET = 0.5  # seconds without a request, after which a draining sidecar may stop
+AFTER_GRACE = 7.0  # seconds of the drain that are not for requests through the tunnel
 LAST_WORDS = 2.0  # seconds for error events to reach the clients at the end
 
 
@@ -55,17 +65,24 @@ class Sidecar:
     """The whole program, from its parts to its end.
 
     It lives by the system's clock and logs to standard error, where nothing else is given.
+    `publish` gets the tunnel's public name, each time that one is found to work.
     """
 
     def __init__(
-        self, load: Callable[[], Loaded], clock: Clock | None = None, log: TextIO | None = None
+        self,
+        load: Callable[[], Loaded],
+        clock: Clock | None = None,
+        log: TextIO | None = None,
+        publish: Callable[[str], None] = lambda _: None,
     ) -> None:
         wall = time.time  # noqa: TID251  # this is where the clocks are handed out
         self.clock = clock or Clock(time.monotonic, wall, random.random)
         self.current, self.store = Current(), RuntimeStore()
         self.life = Life(born=self.clock.now())
         self.instruments = Instruments.build(__version__, log)
-        self.report = Report(self.current, self.store, self.life, __version__, self.clock.now)
+        self.report = Report(
+            self.current, self.store, self.life, __version__, self.clock.now, self._tunnel_status
+        )
         self.instruments.metrics.registry.register(StateCollector(self.report.gauges))
         self.upstream = HttpUpstream()
         self.catalogue = Catalogue(
@@ -78,6 +95,19 @@ class Sidecar:
         self.operator = Operator(self.current, self.store, self.prober, clock.now)
         self.reloader = Reloader(load, self.current, self.store, self.instruments, self._swapped)
         recorder = self.instruments.recorder
+        self._instance = uuid.uuid4().hex[:16]
+        self._own_secret = secrets.token_bytes(32)  # for the proofs of a quick tunnel
+        self._proof: Proof | None = None
+        self.tunnel_metrics = TunnelMetrics(self.instruments.metrics.registry, self._tunnel_facts)
+        self.tunnel = Supervisor(
+            None,
+            now=clock.now,
+            draw=clock.draw,
+            observer=self.tunnel_metrics,
+            replica=self._instance,
+            environ=os.environ,
+            publish=publish,
+        )
         self.images = ImageFetcher()
         gate = Gate(self.store, self.current)
         self.data = DataServer(
@@ -90,7 +120,7 @@ class Sidecar:
                 images=self.images,
                 gate=gate,
                 redact=self.instruments.redact,
-                instance=uuid.uuid4().hex[:16],
+                instance=self._instance,
                 new_id=_new_id,
                 born=int(self.clock.wall()),
             ),
@@ -116,6 +146,35 @@ class Sidecar:
             await self.upstream.forget(key)
         self.catalogue.wake()
         self.prober.wake()
+        self._expose(snapshot)
+
+    def _expose(self, snapshot: Snapshot) -> None:
+        """Let the tunnel and the answers to its probes follow the configuration."""
+        settings = snapshot.tunnel
+        assert settings is None or isinstance(settings, Settings)
+        had, secret = self.tunnel.settings is not None, b""
+        if settings is not None:
+            if not settings.proof_secret:
+                settings = replace(settings, proof_secret=self._own_secret)
+            secret = settings.proof_secret
+        elif snapshot.public is not None and snapshot.public.probe_secret is not None:
+            secret = proof_secret(snapshot.public.probe_secret.value)
+        self._proof = Proof.of(secret) if secret else None
+        if settings is not None and not had:
+            self.tunnel_metrics.begin()
+        self.tunnel.apply(settings)
+        if settings is None and had:
+            self.tunnel_metrics.end()
+
+    def _answer_probe(self, path: str, connector: str | None) -> bytes | None:
+        return self._proof.answer(path, self._instance, connector) if self._proof else None
+
+    def _tunnel_facts(self) -> Facts | None:
+        return self.tunnel.facts() if self.tunnel.settings is not None else None
+
+    def _tunnel_status(self) -> Mapping[str, object] | None:
+        facts = self._tunnel_facts()
+        return None if facts is None else as_values(facts, self.clock.now())
 
     async def run(self, doors: Doors, announce: Callable[[Snapshot], None]) -> None:
         """Listen, serve until told to stop, drain. Raises CannotStart."""
@@ -126,6 +185,7 @@ class Sidecar:
             self.reloader.reload_now,
             self.operator,
             self.report,
+            TunnelDoor(self._tunnel_status, self.tunnel.restart),
             self.instruments.redact,
         )
         try:
@@ -148,6 +208,7 @@ class Sidecar:
         work: dict[str, Callable[[], Awaitable[None]]] = {
             "reload": self.reloader.run,
             "reload by signal": self._reload_when_told,
+            "tunnel": self.tunnel.run,
             "loop lag": lambda: watch_loop(self.instruments.metrics.loop_lag.set),
             **self.asking(),
         }
@@ -224,6 +285,7 @@ class Sidecar:
             await asyncio.wait(tasks, timeout=drain.limit, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 task.cancel()
+        await self.tunnel.stop(0)  # where it has not ended yet, it ends now
         if self.data.in_flight:
             _log.warning("requests ended before they were done: %d", self.data.in_flight)
         self.data.end_all()
@@ -232,7 +294,9 @@ class Sidecar:
                 await self.data.idle.wait()
 
     async def _wind_down(self, drain: Drain) -> None:
-        """As a sidecar keep serving until quiet; as a gateway turn new traffic away first."""
+        """Let the tunnel end, then serve until quiet; as a gateway turn new traffic away first."""
+        # what cloudflared needs to end by force is not part of its grace
+        await self.tunnel.stop(max(0.0, drain.limit - AFTER_GRACE))
         if drain.mode == "sidecar":
             await self._until_quiet()
             return
@@ -261,14 +325,15 @@ async def serve(
     load: Callable[[], Loaded],
     doors: Doors,
     announce: Callable[[Snapshot], None],
+    publish: Callable[[str], None],
 ) -> None:
     """Run the sidecar until a signal stops it.
 
     It begins with what `first` loaded; with faults it serves 503 until a good configuration comes.
-    `load` reads the configuration at each reload, `doors` says where to listen while there is none.
-    Raises CannotStart.
+    `load` reads the configuration at each reload, `doors` says where to listen while there is none,
+    `publish` gets the public name of the tunnel. Raises CannotStart.
     """
-    program = Sidecar(load)
+    program = Sidecar(load, publish=publish)
     if isinstance(first, ConfigError):
         program.reloader.refuse(str(first))
     else:

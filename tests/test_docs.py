@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from sidecar.cli.source import TUNNEL, load_file
 from sidecar.config import schema
-from sidecar.config.load import load
 from sidecar.config.presets import PRESETS
 from sidecar.config.unbuilt import UNBUILT
 from sidecar.dialects import DIALECTS
@@ -33,6 +33,7 @@ from sidecar.telemetry.optional import Part
 from sidecar.wire.contract import Operation
 from tests.declared import BACKEND, CLIENT, Declared, declared
 from tests.e2e.harness import Sidecar
+from tunnel.metrics import GAUGES, PREFIX, TunnelMetrics
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDECAR = ROOT / "sidecar"
@@ -114,7 +115,7 @@ def test_a_configuration_loads(block: str, tmp_path: Path) -> None:
     missing = {key: value for key, value in base.items() if key not in written}
     file.write_text(yaml.safe_dump(missing) * bool(missing) + block, encoding="utf-8")
 
-    loaded = load(str(file), environ)
+    loaded = load_file(str(file), environ)
 
     assert loaded.snapshot.routes.routes
     assert not loaded.warnings
@@ -213,10 +214,11 @@ def test_links_resolve(page: Path) -> None:
 def test_every_module_is_in_the_architecture() -> None:
     """Each stands in one row; the row of a file of several dialects has a `*` for their folder."""
     told = rows_by_span(section("docs/architecture.md", "Files"), 2)
-    named = [path for row in told for path in SIDECAR.glob(row)]
-    modules = [path for path in SIDECAR.rglob("*.py") if path.name != "__init__.py"]
-    assert sorted(named) == sorted(modules)
-    assert all(any(SIDECAR.glob(row)) for row in told)
+    found = {row: [*SIDECAR.glob(row), *ROOT.glob(row)] for row in told}
+    sources = (*SIDECAR.rglob("*.py"), *(ROOT / "tunnel").glob("*.py"))
+    modules = [path for path in sources if path.name != "__init__.py"]
+    assert sorted(path for paths in found.values() for path in paths) == sorted(modules)
+    assert all(found.values())
 
 
 def test_every_decision_is_in_the_index() -> None:
@@ -250,6 +252,10 @@ def test_the_catalogue_of_metrics() -> None:
         f"{metrics.PREFIX}_{name}": ("gauge", gauge.labels)
         for name, gauge in metrics.STATE_GAUGES.items()
     }
+    TunnelMetrics(registry, lambda: None)
+    declared |= {
+        f"{PREFIX}_{name}": ("gauge", ("tunnel", *labels)) for name, (_, labels) in GAUGES.items()
+    }
     for family in registry._collector_to_names:
         if (kind := getattr(family, "_type", None)) is not None:
             name = str(family._name) + ("_total" if kind == "counter" else "")  # type: ignore[attr-defined]
@@ -280,13 +286,14 @@ EXAMPLE: Mapping[str, Any] = {
     "listeners": {"data": {"queue": {}}},
     "backends": {"x": {"auth": {"forward": {}}, "breaker": {"slow": {}}, "queue": {}}},
     "routes": {"x": {"targets": [{"backend": "x"}]}},
+    "tunnel": {"token": {"env": "T"}},
 }
 
 
 def keys_of(data: object, prefix: str = "") -> Iterator[tuple[str, object]]:
     """Every key of a dumped configuration with its value; what people fill in themselves is `*`."""
-    if not isinstance(data, dict) or not data:
-        yield prefix, data
+    if not isinstance(data, dict) or not data or prefix == "tunnel.token":
+        yield prefix, None if prefix == "tunnel.token" else data
         return
     if prefix == "backends.*.auth" or prefix.startswith("backends.*.auth."):
         yield prefix, None
@@ -301,7 +308,7 @@ def keys_of(data: object, prefix: str = "") -> Iterator[tuple[str, object]]:
 def test_every_key_of_the_configuration() -> None:
     """A default in a code span is the schema's own; one in words comes from somewhere else."""
     told = rows_by_span(section("docs/configuration.md", "Every key"), 3)
-    example = schema.Configuration.model_validate(EXAMPLE)
+    example = schema.model(TUNNEL).model_validate(EXAMPLE)
     known = dict(keys_of(example.model_dump(mode="json", by_alias=True)))
     assert set(told) == set(known)
     for key, value in known.items():

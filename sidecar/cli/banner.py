@@ -3,6 +3,7 @@
 It says what was found, who may now receive prompts, and what to paste to point a client here.
 """
 
+import io
 from urllib.parse import urlsplit
 
 from sidecar import __version__
@@ -32,6 +33,15 @@ def banner(snapshot: Snapshot, source: str, discovery: Discovery | None = None) 
         parts.append("\n".join(discovery.notes))
     parts += [_receivers(snapshot), _clients(snapshot)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def invitation(url: str) -> str:
+    """A public name as text and as a QR code for the camera of a phone."""
+    import segno  # few sidecars ever draw one
+
+    drawn = io.StringIO()
+    segno.make_qr(url).terminal(drawn, border=2, compact=True)
+    return f"{drawn.getvalue()}\n{url}"
 
 
 def receivers(snapshot: Snapshot) -> list[str]:

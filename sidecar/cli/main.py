@@ -17,10 +17,10 @@ from urllib.parse import quote
 from sidecar import __version__
 from sidecar.app import CannotStart, serve
 from sidecar.cli import tables
-from sidecar.cli.banner import banner
+from sidecar.cli.banner import banner, invitation
 from sidecar.cli.client import NotAllowed, NotRunning, answering, ask
 from sidecar.cli.rehearse import as_json, as_text, progress_bar
-from sidecar.cli.source import Source, find, source
+from sidecar.cli.source import TUNNEL, Source, find, load_file, source
 from sidecar.config import load, schema
 from sidecar.config.faults import ConfigError, Fault
 from sidecar.config.load import Loaded
@@ -31,6 +31,7 @@ from sidecar.control.operate import Action
 from sidecar.policy.routing import nearest
 from sidecar.rehearsal.play import rehearse
 from sidecar.rehearsal.rows import ROWS
+from tunnel.status import as_text as tunnel_status
 
 EX_CONFIG = 78  # as in sysexits.h
 
@@ -129,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_talk(commands.add_parser(name, help=text), command)
 
     _add_backend(commands)
+    _add_tunnel(commands)
     return parser
 
 
@@ -189,6 +191,18 @@ def _add_backend(commands: _Commands) -> None:
     _add_talk(operated, _backend)
 
 
+def _add_tunnel(commands: _Commands) -> None:
+    tunnel = commands.add_parser(
+        "tunnel",
+        help="look at the tunnel of a running sidecar, or start it anew",
+        description="restart starts a second cloudflared, waits until it carries, and then lets "
+        "the first one end: nothing is lost. (A quick tunnel gets a new name instead.) status "
+        "tells how it is; url prints the public name.",
+    )
+    tunnel.add_argument("what", choices=("restart", "status", "url"))
+    _add_talk(tunnel, _tunnel)
+
+
 def _add_talk(parser: argparse.ArgumentParser, command: Callable[..., int]) -> None:
     """What all commands have that ask a running sidecar."""
     _add_config(parser)
@@ -219,7 +233,7 @@ def _run(options: argparse.Namespace) -> int:
     _raise_open_files()
     return _run_loop(
         _until_the_end(
-            serve(first, chosen.load, doors, lambda snapshot: _announce(snapshot, chosen))
+            serve(first, chosen.load, doors, lambda snapshot: _announce(snapshot, chosen), _publish)
         )
     )
 
@@ -261,6 +275,11 @@ def _announce(snapshot: Snapshot, chosen: Source) -> None:
         print(banner(snapshot, chosen.name, chosen.discovery), flush=True)
 
 
+def _publish(url: str) -> None:
+    if _on_terminal(sys.stdout):  # the log has it too
+        print(invitation(url), flush=True)
+
+
 def _on_terminal(*streams: TextIO | None) -> bool:
     """Whether one of the streams is a terminal; a closed one is None."""
     return any(stream is not None and stream.isatty() for stream in streams)
@@ -282,7 +301,7 @@ def _run_loop(work: Coroutine[Any, Any, int]) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     try:
-        loaded = load.load(options.file, os.environ)
+        loaded = load_file(options.file, os.environ)
     except ConfigError as error:
         print(error)
         return EX_CONFIG
@@ -298,7 +317,7 @@ def _rehearse(options: argparse.Namespace) -> int:
     if path is None:
         expected = "a file to rehearse; `llm-sidecar print-config > sidecar.yaml` writes one"
         raise ConfigError("rehearse", [Fault((), "no configuration file", expected)])
-    loaded = load.load(path, os.environ)
+    loaded = load_file(path, os.environ)
     known = [route.name for route in loaded.snapshot.routes.routes]
     for name in options.route:
         if name not in known:
@@ -313,7 +332,7 @@ def _rehearse(options: argparse.Namespace) -> int:
 
 
 def _schema(_: argparse.Namespace) -> int:
-    print(json.dumps(schema.json_schema(), indent=2))
+    print(json.dumps(schema.json_schema(TUNNEL), indent=2))
     return 0
 
 
@@ -354,11 +373,36 @@ def _backend(options: argparse.Namespace) -> int:
     return 0 if code == 200 and answer["ok"] else 1
 
 
+def _tunnel(options: argparse.Namespace) -> int:
+    restart = options.what == "restart"
+    code, answer = _ask(options, *(("POST", "/tunnel/restart") if restart else ("GET", "/tunnel")))
+    if options.json:
+        print(json.dumps(answer, indent=2))
+        return 0 if code == 200 else 1
+    if code != 200:
+        print(answer["error"]["message"], file=sys.stderr)
+        return 1
+    if options.what == "status":
+        print(tunnel_status(answer))
+    elif restart:
+        print(answer["message"])
+    elif answer["url"] is None:
+        print(
+            f"The tunnel is {answer['state']} and its public name is not known yet. "
+            "`llm-sidecar tunnel status` tells more.",
+            file=sys.stderr,
+        )
+        return 1
+    else:
+        print(invitation(answer["url"]) if _on_terminal(sys.stdout) else answer["url"])
+    return 0
+
+
 def _ask(options: argparse.Namespace, method: str, target: str) -> tuple[int, Mapping[str, Any]]:
     """Ask the sidecar that runs with a configuration, or else the only one that runs at all.
 
     The file may have changed since that sidecar started, and with it the path of the socket. What
-    acts on a backend is not done to another sidecar than the one that is meant.
+    changes something is not done to another sidecar than the one that is meant.
     """
     if options.socket:
         return ask(options.socket, method, target)
@@ -374,7 +418,7 @@ def _ask(options: argparse.Namespace, method: str, target: str) -> tuple[int, Ma
         raise
     except NotRunning as missed:
         others = answering(socket_folder(os.environ))
-        if others and target.startswith("/backends/"):
+        if others and target.startswith(("/backends/", "/tunnel/")):
             raise NotRunning(f"{missed}\nOthers answer at {', '.join(others)}.") from missed
         if len(others) > 1:
             raise NotRunning(

@@ -4,14 +4,23 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import tunnel.config
 from sidecar.cli.client import look_for_ollamas
 from sidecar.config import zero
 from sidecar.config.faults import ConfigError, Fault
+from sidecar.config.guest import Guest
 from sidecar.config.load import Loaded, load, load_mapping
 from sidecar.config.zero import Discovery, discover, ollama_addresses
 
 VARIABLE = "LLM_SIDECAR_CONFIG"
 USUAL_PLACES = ("./sidecar.yaml", "/etc/llm-sidecar/config.yaml")
+
+TUNNEL = Guest(
+    "tunnel",
+    tunnel.config.TunnelSection,
+    "Exposes the public listener through Cloudflare.",
+    tunnel.config.settle,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +40,18 @@ def find(named: str | None, environ: Mapping[str, str]) -> str | None:
     return next((path for path in USUAL_PLACES if os.path.exists(path)), None)
 
 
+def load_file(path: str, environ: Mapping[str, str], *, local_only: bool = False) -> Loaded:
+    """Load a file, the section of the tunnel included; raises ConfigError."""
+    return load(path, environ, local_only=local_only, guest=TUNNEL)
+
+
 def source(
     named: str | None, environ: Mapping[str, str], *, local_only: bool, allow_echo: bool
 ) -> Source:
     """The configuration that `run` would use. Without a file it looks around, once."""
     path = find(named, environ)
     if path is not None:
-        return Source(path, path, lambda: load(path, environ, local_only=local_only))
+        return Source(path, path, lambda: load_file(path, environ, local_only=local_only))
     found = discover(
         environ,
         look_for_ollamas(ollama_addresses(environ)),
@@ -48,7 +62,9 @@ def source(
     def load_found() -> Loaded:
         if not found.found and not found.echo:
             raise ConfigError(zero.SOURCE, [_nothing(found)])
-        return load_mapping(found.data, environ, source=zero.SOURCE, local_only=local_only)
+        return load_mapping(
+            found.data, environ, source=zero.SOURCE, local_only=local_only, guest=TUNNEL
+        )
 
     return Source(None, "no configuration file", load_found, found)
 

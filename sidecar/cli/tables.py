@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tunnel.status import as_text
+
 _HEADS = (
     "BACKEND", "DIALECT", "AT", "STATE", "PROBE", "SUCCESS", "MEAN", "P95", "MIN", "MAX",
     "LAST FAULT",
@@ -39,6 +41,8 @@ def status(seen: Mapping[str, Any]) -> str:
             [_route(one) for one in seen["routes"]],
         )
     )
+    if seen["tunnel"] is not None:
+        parts.append(as_text(seen["tunnel"]))
     return "\n\n".join(parts)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from sidecar.config import base_url, credentials
 from sidecar.config.faults import KeyPath, Report, shown
+from sidecar.config.guest import Guest
 from sidecar.config.presets import PRESETS, Preset
 from sidecar.config.schema import (
     AuthSection,
@@ -53,6 +54,7 @@ class Surroundings:
     files: Mapping[str, bytes | str]
     listeners: tuple[tuple[tuple[str, ...], int], ...] = ()
     folder: str = ""
+    guest: Guest | None = None  # whose section is in the file too
 
 
 def with_preset(backend: BackendSection) -> BackendSection:

@@ -12,6 +12,7 @@ from typing import Any
 
 from sidecar.config import schema
 from sidecar.config.faults import Fault, KeyPath, did_you_mean, listed, shown
+from sidecar.config.guest import Guest
 from sidecar.config.unbuilt import unbuilt
 from sidecar.policy.routing import nearest
 
@@ -47,7 +48,9 @@ class Checked:
         )
 
 
-def check(data: Mapping[str, object], known: Collection[Fault] = ()) -> Checked:
+def check(
+    data: Mapping[str, object], known: Collection[Fault] = (), guest: Guest | None = None
+) -> Checked:
     """Check data that came out of a file, in which some faults are known already."""
     rest: dict[str, Any] = deepcopy(dict(data))
     # where a key is at fault the values stay, and one that is missing beside it may be that key
@@ -57,10 +60,10 @@ def check(data: Mapping[str, object], known: Collection[Fault] = ()) -> Checked:
     faults = unbuilt(rest)
     places = [(fault, _leave_out(rest, fault.path)) for fault in faults]
     left_out = [*unread, *(place for fault, place in places if not fault.at_key)]
-    result = schema.check(rest)
+    result = schema.check(rest, guest)
     if isinstance(result, list):
         faults += [
-            _fault(complaint)
+            _fault(complaint, guest)
             for complaint in result
             if not _follows(complaint) and not _is_known(complaint, unread)
         ]
@@ -70,10 +73,10 @@ def check(data: Mapping[str, object], known: Collection[Fault] = ()) -> Checked:
                 continue
             place = _leave_out(rest, _place(complaint))
             if complaint["type"] == "extra_forbidden":
-                left_out += _meant(place)
+                left_out += _meant(place, guest)
             else:
                 left_out.append(place)
-        result = schema.check(rest)
+        result = schema.check(rest, guest)
     return Checked(result, faults, left_out)
 
 
@@ -98,9 +101,9 @@ def _place(complaint: Mapping[str, Any]) -> KeyPath:
     return location
 
 
-def _meant(place: KeyPath) -> list[KeyPath]:
+def _meant(place: KeyPath, guest: Guest | None) -> list[KeyPath]:
     """The place that a mistyped key was meant for."""
-    close = nearest(str(place[-1]), schema.keys_at(place[:-1]), most=1)
+    close = nearest(str(place[-1]), schema.keys_at(place[:-1], guest), most=1)
     return [(*place[:-1], name) for name in close]
 
 
@@ -115,12 +118,12 @@ def _is_known(complaint: Mapping[str, Any], unread: Collection[KeyPath]) -> bool
     return any(location == place or (chooses and location == place[:-1]) for place in unread)
 
 
-def _fault(complaint: Mapping[str, Any]) -> Fault:
+def _fault(complaint: Mapping[str, Any], guest: Guest | None) -> Fault:
     location: KeyPath = complaint["loc"]
     at_key, path = location[-1:] == (_KEY,), _place(complaint)
     value, kind = complaint["input"], complaint["type"]
     if kind == "extra_forbidden":
-        known = schema.keys_at(path[:-1])
+        known = schema.keys_at(path[:-1], guest)
         key = str(path[-1])
         expected = f"one of {listed(known)}"
         return Fault(

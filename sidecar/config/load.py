@@ -15,6 +15,7 @@ from sidecar.config import document, reading, resolve
 from sidecar.config.backends import Surroundings
 from sidecar.config.document import Document
 from sidecar.config.faults import ConfigError, Fault, Severity
+from sidecar.config.guest import Guest
 from sidecar.config.reading import Bundle
 from sidecar.config.schema import Configuration
 from sidecar.config.snapshot import Doors, Snapshot
@@ -41,8 +42,17 @@ class Loaded:
     bundle: Bundle  # what was read
 
 
-def load(path: str, environ: Mapping[str, str], *, local_only: bool = False) -> Loaded:
-    """Load a file with its secrets and certificates; raises ConfigError."""
+def load(
+    path: str,
+    environ: Mapping[str, str],
+    *,
+    local_only: bool = False,
+    guest: Guest | None = None,
+) -> Loaded:
+    """Load a file with its secrets and certificates; raises ConfigError.
+
+    `guest` is the section that another package owns.
+    """
 
     @cache  # the text is parsed once, however often it is read
     def parse(content: bytes) -> Document | ConfigError:
@@ -53,7 +63,7 @@ def load(path: str, environ: Mapping[str, str], *, local_only: bool = False) -> 
 
     def references(content: bytes) -> Iterable[str]:
         found = parse(content)
-        return () if isinstance(found, ConfigError) else _references(found.data)
+        return () if isinstance(found, ConfigError) else _references(found.data, guest)
 
     bundle = reading.read(path, references)
     if isinstance(bundle.text, str):
@@ -63,7 +73,7 @@ def load(path: str, environ: Mapping[str, str], *, local_only: bool = False) -> 
         raise parsed
     found = resolve.resolve(
         parsed,
-        Surroundings(environ, bundle.files, folder=_folder(path)),
+        Surroundings(environ, bundle.files, folder=_folder(path), guest=guest),
         source=path,
         local_only=local_only,
     )
@@ -87,10 +97,12 @@ def load_mapping(
     *,
     source: str,
     local_only: bool = False,
+    guest: Guest | None = None,
 ) -> Loaded:
     """Load plain data, which refers to no files; raises ConfigError."""
     parsed = Document(data)
-    found = resolve.resolve(parsed, Surroundings(environ, {}), source=source, local_only=local_only)
+    around = Surroundings(environ, {}, guest=guest)
+    found = resolve.resolve(parsed, around, source=source, local_only=local_only)
     nothing = Bundle(b"")
     return Loaded(found.snapshot, found.warnings, source, (), found.configuration, parsed, nothing)
 
@@ -137,26 +149,29 @@ def _parse(content: bytes, environ: Mapping[str, str], source: str) -> Document:
     return document.parse(text, environ, source)
 
 
-def _references(data: Mapping[str, object]) -> Iterator[str]:
-    """The files that a configuration refers to: `ca: PATH`, and `{file: PATH}` below `auth`."""
+def _references(data: Mapping[str, object], guest: Guest | None) -> Iterator[str]:
+    """The files that a configuration refers to: `ca: PATH` and `file: PATH`, where they may be."""
     backends = data.get("backends")
     for backend in backends.values() if isinstance(backends, dict) else ():
         if isinstance(backend, dict):
             if isinstance(ca := backend.get("ca"), str):
                 yield ca
-            yield from _secret_files(backend.get("auth"))
+            yield from _named(backend.get("auth"), "file")
+    if guest is not None:
+        yield from _named(data.get(guest.key), "file", "ca")
 
 
-def _secret_files(auth: object) -> Iterator[str]:
-    if isinstance(auth, dict):
-        for name, value in auth.items():
-            if name == "file" and isinstance(value, str):
+def _named(section: object, *names: str) -> Iterator[str]:
+    """The text of all keys of these names below a section."""
+    if isinstance(section, dict):
+        for name, value in section.items():
+            if name in names and isinstance(value, str):
                 yield value
             else:
-                yield from _secret_files(value)
-    elif isinstance(auth, list):
-        for value in auth:
-            yield from _secret_files(value)
+                yield from _named(value, *names)
+    elif isinstance(section, list):
+        for value in section:
+            yield from _named(value, *names)
 
 
 def _is_bound_alone(path: str) -> bool:

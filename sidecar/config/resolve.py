@@ -29,7 +29,7 @@ from sidecar.config.faults import (
 )
 from sidecar.config.routes import Backends, check_names, resolve_routes
 from sidecar.config.schema import Configuration, ControlSection, DataSection, ListenersSection
-from sidecar.config.snapshot import Backend, Doors, Drain, Listener, Log, Snapshot
+from sidecar.config.snapshot import Backend, Doors, Drain, Listener, Log, Public, Snapshot
 from sidecar.dialects import DIALECTS
 from sidecar.policy.budget import BudgetSettings
 from sidecar.wire import json
@@ -55,7 +55,7 @@ def resolve(
     `source` is how the faults call the configuration. `local_only` keeps every route on loopback
     and private addresses.
     """
-    checked = complaints.check(document.data, document.faults)
+    checked = complaints.check(document.data, document.faults, around.guest)
     configuration, report = checked.configuration, Report()
     data, admin = _listeners(configuration.listeners, around.folder, report)
     around = replace(around, listeners=((data.addresses, data.port), (admin.addresses, admin.port)))
@@ -70,6 +70,8 @@ def resolve(
         configuration.routes, known, resolver.barred if local_only else None, report
     )
     manages = _manages(configuration.listeners.data, known, resolver.barred, report)
+    public: Public | None = None
+    tunnel = _guest(configuration, public, around, report, resolver.secrets)
     own = Report(fault for fault in report.faults if not checked.explains(fault))
     check_names(document.data.get("routes"), own)
     located = in_order(document.locate([*document.faults, *checked.faults, *own.faults]))
@@ -95,13 +97,16 @@ def resolve(
         ),
         model_label=configuration.metrics.model_label,
         secrets=tuple(resolver.secrets),
+        public=public,
+        tunnel=tunnel,
     )
     return Resolved(snapshot, configuration, located)
 
 
 def doors(document: Document, around: Surroundings) -> Doors:
     """Where to listen, as far as a broken configuration tells it."""
-    checked, report = complaints.check(document.data, document.faults), Report()
+    checked = complaints.check(document.data, document.faults, around.guest)
+    report = Report()
     listeners = checked.configuration.listeners
     data, admin = _listeners(listeners, around.folder, report)
     if report.broken:
@@ -192,6 +197,37 @@ def _manages(data: DataSection, backends: Backends, barred: set[str], report: Re
             f"a backend of the dialect {able}", "no other has paths that change models",
         )  # fmt: skip
     return name
+
+
+def _guest(
+    configuration: Configuration,
+    public: Public | None,
+    around: Surroundings,
+    report: Report,
+    secrets: list[str],
+) -> object | None:
+    """The settings of the section that another package owns, where there is one."""
+    guest = around.guest
+    section = None if guest is None else getattr(configuration, guest.key)
+    if guest is None or section is None:
+        return None
+    if public is None:
+        report.error(
+            (guest.key,), "nobody who may come in through it",
+            "listeners.public with keys or access",
+            "make a key with `llm-sidecar keys add NAME`, and write "
+            "`public: {keys: {file: keys.txt}}` under listeners",
+            at_key=True,
+        )  # fmt: skip
+        return None
+    host = public.listener.addresses[0]
+    settled = guest.settle(
+        section, f"http://{host}:{public.listener.port}", around.files, around.environ
+    )
+    for path, found, expected, hint in settled.complaints:
+        report.error((guest.key, *path), found, expected, hint)
+    secrets += settled.secrets
+    return settled.settings
 
 
 def _check_open(data: DataSection, listener: Listener, report: Report) -> None:

@@ -5,10 +5,19 @@ files or from one key at another; that is `resolve`.
 """
 
 from collections.abc import Mapping
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 from sidecar.config.faults import KeyPath
 from sidecar.config.fields import (
@@ -36,6 +45,7 @@ from sidecar.config.fields import (
     Truth,
     Variable,
 )  # fmt: skip
+from sidecar.config.guest import Guest
 from sidecar.config.presets import PRESETS
 from sidecar.dialects import DIALECTS
 from sidecar.policy.health import ProbeSettings
@@ -473,23 +483,37 @@ class Configuration(Section):
     """What the metrics hold."""
 
 
-def check(data: Mapping[str, object]) -> Configuration | list[Mapping[str, Any]]:
+@cache
+def model(guest: Guest | None) -> type[Configuration]:
+    """The whole configuration, with the section of a guest."""
+    if guest is None:
+        return Configuration
+    field = Field(default=None, description=guest.about)
+    fields: dict[str, Any] = {guest.key: (guest.section | None, field)}
+    return create_model(
+        Configuration.__name__, __base__=Configuration, __doc__=Configuration.__doc__, **fields
+    )
+
+
+def check(
+    data: Mapping[str, object], guest: Guest | None = None
+) -> Configuration | list[Mapping[str, Any]]:
     """The configuration, or pydantic's complaints: `type`, `loc`, `msg`, `input` and `ctx`."""
     try:
-        return Configuration.model_validate(data)
+        return model(guest).model_validate(data)
     except ValidationError as error:
         return [dict(complaint) for complaint in error.errors(include_url=False)]
 
 
-def json_schema() -> dict[str, Any]:
+def json_schema(guest: Guest | None = None) -> dict[str, Any]:
     """The JSON Schema of a configuration file, for editors."""
-    schema = Configuration.model_json_schema()
+    schema = model(guest).model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def keys_at(path: KeyPath) -> list[str]:
+def keys_at(path: KeyPath, guest: Guest | None = None) -> list[str]:
     """The keys that a mapping at this place may have; none where any key goes."""
-    found: Any = Configuration
+    found: Any = model(guest)
     for part in path:
         found = _below(found, part)
     found = _section(found)
@@ -505,9 +529,9 @@ def _below(kind: Any, part: str | int) -> Any:
     return next((args[-1 if isinstance(part, str) else 0] for args in _containers(kind)), None)
 
 
-def _section(kind: Any) -> type[Section] | None:
+def _section(kind: Any) -> type[BaseModel] | None:
     """The section that a type stands for, through Annotated and Optional."""
-    if isinstance(kind, type) and issubclass(kind, Section):
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
         return kind
     if get_origin(kind) in (Annotated, Union, UnionType):
         found = [_section(arg) for arg in get_args(kind)]

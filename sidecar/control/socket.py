@@ -1,6 +1,7 @@
 """The control socket: the only door for changes of state, for whoever may open the file.
 
-HTTP on a Unix socket of mode 0600: `POST /reload`, `POST /backends/NAME/ACTION`, `GET /status`.
+HTTP on a Unix socket of mode 0600: `POST /reload`, `POST /backends/NAME/ACTION`, `GET /status`,
+`GET /tunnel`, `POST /tunnel/restart`.
 "From loopback" would prove nothing, since web pages and tunnels come from loopback too; the rights
 of a file do.
 """
@@ -9,9 +10,10 @@ import os
 import re
 import socket
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -23,6 +25,13 @@ from sidecar.telemetry.redact import Redactor
 from sidecar.wire import json
 
 _ACTION = re.compile(rf"/backends/(?P<name>.+)/(?P<action>{'|'.join(Action)})", re.DOTALL)
+
+
+class TunnelDoor(NamedTuple):
+    """What can be asked of the tunnel: its facts (None where there is none), and a new child."""
+
+    status: Callable[[], Mapping[str, object] | None]
+    restart: Callable[[], Awaitable[str]]  # a sentence of what is done
 
 
 class ControlSocketError(Exception):
@@ -38,9 +47,11 @@ class ControlSocket:
         reload_now: Callable[[], Awaitable[Reload]],
         operator: Operator,
         report: Report,
+        tunnel: TunnelDoor,
         redact: Redactor,
     ) -> None:
         self._path, self._reload_now, self._operator = path, reload_now, operator
+        self._tunnel = tunnel
         self._report, self._redact = report, redact
         self._runner: web.ServerRunner | None = None
         self._inode: int | None = None
@@ -72,14 +83,25 @@ class ControlSocket:
                 return self._answer(asdict(done), 422 if done.result is Result.FAILED else 200)
             case "GET", "/status":
                 return self._answer(self._report.status())
+            case ("GET", "/tunnel") | ("POST", "/tunnel/restart"):
+                return await self._ask_tunnel(restart=request.method == "POST")
             case "POST", path if found := _ACTION.fullmatch(path):
                 return await self._act(found["name"], Action(found["action"]))
             case _:
                 message = (
                     "The control socket has POST /reload, POST /backends/NAME/ACTION with "
-                    f"{', '.join(Action)}, and GET /status."
+                    f"{', '.join(Action)}, GET /status, GET /tunnel and POST /tunnel/restart."
                 )
                 return self._answer({"error": {"code": "unknown_path", "message": message}}, 404)
+
+    async def _ask_tunnel(self, *, restart: bool) -> web.Response:
+        told = self._tunnel.status()
+        if told is None:
+            message = "No tunnel is configured. Add the section `tunnel:` to the configuration."
+            return self._answer({"error": {"code": "no_tunnel", "message": message}}, 404)
+        if restart:
+            return self._answer({"message": await self._tunnel.restart()})
+        return self._answer(told)
 
     async def _act(self, name: str, action: Action) -> web.Response:
         try:

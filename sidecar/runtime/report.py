@@ -4,7 +4,7 @@ Plain values, ready for JSON; times are seconds, moments seconds since the epoch
 in them, and no address beyond the host of a backend.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from urllib.parse import urlsplit
 
@@ -29,7 +29,9 @@ class Report:
         life: Life,
         version: str,
         clock: Callable[[], float],
+        tunnel: Callable[[], Mapping[str, object] | None] = lambda: None,
     ) -> None:
+        self._tunnel = tunnel
         self._current, self._store, self._life = current, store, life
         self._version, self._clock = version, clock
 
@@ -77,6 +79,7 @@ class Report:
             "backends": [self._backend(backend, now) for backend in backends],
             "routes": [self._route(snapshot, route, now) for route in routes if snapshot],
             "listener": _load(self._store.line, snapshot.data.bounds) if snapshot else None,
+            "tunnel": self._tunnel(),
             "last_faults": [asdict(fault) for fault in reversed(self._store.faults)],
         }
 

@@ -2,7 +2,8 @@
 
 Labels are names of the configuration or closed sets; whatever is not configured is `other`. All
 label sets that a configuration can fill exist at 0 from the moment it loads, so that `rate` sees
-the first failure. Time series of vanished routes and backends go with them.
+the first failure; only the times of backends, which no failure needs, begin with the first answer.
+Time series of vanished routes and backends go with them.
 """
 
 import sys
@@ -251,7 +252,6 @@ class Metrics:
         for result in RELOAD_RESULTS:
             self.reloads.labels(result)
         for backend in snapshot.backends:
-            self.first_byte.labels(backend)
             self.retries.labels(backend)
             for outcome in ATTEMPT_OUTCOMES:
                 self.attempts.labels(backend, outcome)

@@ -14,7 +14,7 @@ import pytest
 from sidecar.control.operate import Operator
 from sidecar.control.prober import Prober
 from sidecar.control.reload import Reload, Result
-from sidecar.control.socket import ControlSocket, ControlSocketError, bind
+from sidecar.control.socket import ControlSocket, ControlSocketError, TunnelDoor, bind
 from sidecar.runtime.current import Current
 from sidecar.runtime.life import Life
 from sidecar.runtime.report import Report
@@ -32,8 +32,13 @@ class Control(ControlSocket):
         report = Report(current, store, Life(0), "1.2.3", lambda: 1.0)
         prober = Prober(current, store, Redactor(), lambda: 1.0, lambda: 0.5)
         operator = Operator(current, store, prober, lambda: 1.0)
-        super().__init__(path, self.reload, operator, report, Redactor())
+        self.tunnel: dict[str, object] | None = None
+        tunnel = TunnelDoor(lambda: self.tunnel, self.restart)
+        super().__init__(path, self.reload, operator, report, tunnel, Redactor())
         self.next = Reload(Result.APPLIED, "abc")
+
+    async def restart(self) -> str:
+        return "restarted"
 
     async def reload(self) -> Reload:
         return self.next
@@ -143,3 +148,13 @@ def test_paths_that_cannot_be(tmp_path: Path) -> None:
 async def test_a_closed_socket_may_be_closed_again(control: Control) -> None:
     await control.close()
     await asyncio.wait_for(control.close(), 5)
+
+
+async def test_the_tunnel_is_told_of_and_started_anew(control: Control, tmp_path: Path) -> None:
+    path = tmp_path / "private" / "c.sock"
+    for method, target in (("GET", "/tunnel"), ("POST", "/tunnel/restart")):
+        code, told = await ask(path, method, target)
+        assert (code, told["error"]["code"]) == (404, "no_tunnel")
+    control.tunnel = {"state": "up"}
+    assert await ask(path, "GET", "/tunnel") == (200, {"state": "up"})
+    assert await ask(path, "POST", "/tunnel/restart") == (200, {"message": "restarted"})

@@ -19,6 +19,8 @@ from sidecar.runtime.store import RuntimeStore
 from sidecar.telemetry.collector import StateCollector
 from sidecar.telemetry.metrics import STATE_GAUGES, Metrics
 from tests.sidecar.examples import TIMEOUTS, backend, route, snapshot
+from tunnel.facts import Facts, State
+from tunnel.metrics import TunnelMetrics
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
 
@@ -31,8 +33,10 @@ USUAL = snapshot(BACKENDS, ROUTES)
 
 
 def prepared(configured: Snapshot) -> Metrics:
+    """The metrics of a program with a tunnel, before any traffic."""
     metrics, store = Metrics("1.2.3"), RuntimeStore()
     store.reconcile(configured)
+    TunnelMetrics(metrics.registry, lambda: Facts(State.STARTING, 0.0)).begin()
     report = Report(Current(configured), store, Life(0), "1.2.3", lambda: 1.0)
     metrics.registry.register(StateCollector(report.gauges))
     metrics.prepare(configured)
@@ -90,6 +94,10 @@ def test_openmetrics_is_given_to_who_asks() -> None:
         ("time_to_first_token_seconds_count", {"route": "one"}),
         ("backend_availability", {"backend": "a", "state": "resting"}),
         ("retry_budget_exhausted_total", {}),
+        ("tunnel_restarts_total", {"tunnel": "main", "reason": "exit"}),
+        ("tunnel_exits_total", {"tunnel": "main", "code": "1", "expected": "false"}),
+        ("tunnel_log_dropped_total", {"tunnel": "main"}),
+        ("tunnel_ready_connections", {"tunnel": "main"}),
     ],
 )
 def test_label_sets_exist_at_0_before_any_traffic(name: str, labels: dict[str, str]) -> None:

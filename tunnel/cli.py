@@ -1,0 +1,165 @@
+"""The command `llm-tunnel`: supervises cloudflared alone, in front of an origin that proves itself.
+
+It reads the section `tunnel:` of a configuration file and follows its changes. 0 well done, 1
+failed, 2 wrong usage, 78 the configuration cannot be used.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import random
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from prometheus_client import CollectorRegistry, disable_created_metrics
+
+from tunnel.admin import Admin
+from tunnel.facts import Facts
+from tunnel.metrics import TunnelMetrics
+from tunnel.probe import look_local
+from tunnel.proof import Proof
+from tunnel.reading import Read, Unusable, read
+from tunnel.settings import Settings
+from tunnel.supervisor import Supervisor
+
+EX_CONFIG = 78  # as in sysexits.h
+LOOK_EVERY = 2.0  # seconds between two looks at the files
+ASK_EVERY = 1.0  # seconds between two questions to an origin that has not proved itself
+
+_log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Supervise until a signal; the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="llm-tunnel",
+        description="Supervises cloudflared alone, in front of the public listener of a sidecar "
+        "that runs elsewhere. (`llm-sidecar run` does it in one process.)",
+    )
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        default=os.environ.get("LLM_SIDECAR_CONFIG", "sidecar.yaml"),
+        help="a file with a section `tunnel:`; default: $LLM_SIDECAR_CONFIG, else sidecar.yaml",
+    )
+    parser.add_argument(
+        "--admin",
+        metavar="ADDRESS:PORT",
+        default="127.0.0.1:14403",
+        help="where probes, status and metrics are told; default: 127.0.0.1:14403",
+    )
+    options = parser.parse_args(arguments)
+    host, _, port = options.admin.rpartition(":")
+    if not (host and port.isdecimal()):
+        parser.error(f"--admin: found {options.admin!r}, expected ADDRESS:PORT")
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        first = read(options.config, os.environ)
+    except Unusable as error:
+        print(error, file=sys.stderr)
+        return EX_CONFIG
+    return asyncio.run(_Alone(options.config, first).run(host.strip("[]"), int(port)))
+
+
+class _Alone:
+    """One supervisor, its file and its admin listener."""
+
+    def __init__(self, path: str, first: Read) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._path, self._read = path, first
+        self._own_secret = secrets.token_bytes(32)  # for a quick tunnel, which has none
+        registry = CollectorRegistry()
+        metrics = TunnelMetrics(registry, self._facts)
+        metrics.begin()
+        self._supervisor = Supervisor(
+            None,
+            now=time.monotonic,
+            draw=random.random,
+            observer=metrics,
+            replica=secrets.token_hex(8),
+            environ=os.environ,
+            publish=lambda url: print(url, flush=True),
+        )
+        self._admin = Admin(self._facts, time.monotonic, registry)
+        self._stop, self._look = asyncio.Event(), asyncio.Event()
+
+    def _facts(self) -> Facts:
+        return self._supervisor.facts()
+
+    async def run(self, host: str, port: int) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._look.set)
+        try:
+            await self._admin.open(host, port)
+        except OSError as error:
+            print(
+                f"Cannot listen on {host} port {port}: {error.strerror}. Give --admin another.",
+                file=sys.stderr,
+            )
+            return 1
+        try:
+            async with asyncio.TaskGroup() as group:
+                work = [group.create_task(one) for one in (self._supervisor.run(), self._follow())]
+                await self._stop.wait()
+                _log.info("stopping")
+                await self._supervisor.stop(self._read.settings.grace)
+                for task in work:
+                    task.cancel()
+        finally:
+            await self._admin.close()
+        return 0
+
+    async def _follow(self) -> None:
+        """Run what the file says, and again whenever one of the files changes."""
+        await self._apply(self._read.settings)
+        told = ""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY):
+                    await self._look.wait()
+            self._look.clear()
+            try:
+                found = await asyncio.to_thread(read, self._path, os.environ)
+            except Unusable as error:
+                if str(error) != told:
+                    told = str(error)
+                    _log.error(
+                        "the configuration cannot be used, the previous one stays:\n%s", told
+                    )
+                continue
+            told = ""
+            if found != self._read:
+                self._read = found
+                await self._apply(found.settings)
+
+    async def _apply(self, settings: Settings) -> None:
+        if not settings.proof_secret:
+            settings = replace(settings, proof_secret=self._own_secret)
+        if not settings.open:
+            await self._until_proven(settings)
+        self._supervisor.apply(settings)
+
+    async def _until_proven(self, settings: Settings) -> None:
+        """Wait until the origin answers the probe: nobody publishes a bare Ollama by accident."""
+        proof, told = Proof.of(settings.proof_secret), False
+        while not await look_local(settings.origin, proof, secrets.token_hex(16)):
+            if not told:
+                told = True
+                _log.error(
+                    "%s does not answer the probe, so nothing is exposed yet. It must be the "
+                    "public listener of a sidecar that knows the same secret (its key "
+                    "`listeners.public.probe_secret`). To expose anything else, say "
+                    "`i_know_this_is_open: true` in the section `tunnel:`.",
+                    settings.origin,
+                )
+            await asyncio.sleep(ASK_EVERY)
