@@ -138,13 +138,26 @@ def _parse(content: bytes, environ: Mapping[str, str], source: str) -> Document:
 
 
 def _references(data: Mapping[str, object]) -> Iterator[str]:
-    """The files that a configuration refers to: `ca: PATH`, and `{file: PATH}` below `auth`."""
+    """The files that a configuration refers to: `ca: PATH`, and `{file: PATH}` below `auth`.
+
+    The keys of clients too.
+    """
+    if (keys := client_keys_of(data)) is not None:
+        yield keys
     backends = data.get("backends")
     for backend in backends.values() if isinstance(backends, dict) else ():
         if isinstance(backend, dict):
             if isinstance(ca := backend.get("ca"), str):
                 yield ca
             yield from _secret_files(backend.get("auth"))
+
+
+def client_keys_of(data: Mapping[str, object]) -> str | None:
+    """The path of the file with the keys of clients, as it is written."""
+    found: object = data
+    for key in ("listeners", "public", "keys", "file"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def _secret_files(auth: object) -> Iterator[str]:

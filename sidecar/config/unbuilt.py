@@ -11,10 +11,8 @@ from sidecar.config.faults import Fault, KeyPath, shown
 # and what is not built, with its verb
 UNBUILT: tuple[tuple[str, tuple[object, ...], str], ...] = (
     ("tunnel", (), "the tunnel is"),
-    ("listeners.public", (), "the public listener is"),
     ("listeners.data.keys", (), "checking keys of clients is"),
     ("listeners.admin.keys", (), "checking keys of clients is"),
-    ("routes.*.public", (True,), "the public listener is"),
 )
 
 
