@@ -110,7 +110,8 @@ def test_a_configuration_loads(block: str, tmp_path: Path) -> None:
     presets = [preset.key.env for preset in PRESETS.values() if preset.key is not None]
     environ = dict.fromkeys([*presets, *re.findall(r"env: (\w+)", block)], "a-key")
     for name in re.findall(r"file: ([\w.-]+)", block):
-        (tmp_path / name).write_text("a-key\n", encoding="utf-8")
+        content = f"anna {'0' * 64}\n" if name == "keys.txt" else "a-key\n"
+        (tmp_path / name).write_text(content, encoding="utf-8")
     file = tmp_path / "sidecar.yaml"
     missing = {key: value for key, value in base.items() if key not in written}
     file.write_text(yaml.safe_dump(missing) * bool(missing) + block, encoding="utf-8")
@@ -273,6 +274,7 @@ def test_the_catalogue_of_metrics() -> None:
         ("reason of fallbacks", metrics.FALLBACK_REASONS),
         ("reason of rejected requests", metrics.REJECTED_REASONS),
         ("reason of aborted streams", metrics.ABORTED_REASONS),
+        ("reason at the public listener", metrics.PUBLIC_REASONS),
         ("outcome of attempts", metrics.ATTEMPT_OUTCOMES),
         ("part", list(Part)),
     ],
@@ -283,11 +285,22 @@ def test_the_words_of_labels(label: str, words: list[str]) -> None:
 
 
 EXAMPLE: Mapping[str, Any] = {
-    "listeners": {"data": {"queue": {}}},
+    "listeners": {
+        "data": {"queue": {}},
+        "public": {"keys": {"file": "x"}, "access": {"team": "x", "audience": "x"}},
+    },
     "backends": {"x": {"auth": {"forward": {}}, "breaker": {"slow": {}}, "queue": {}}},
     "routes": {"x": {"targets": [{"backend": "x"}]}},
     "tunnel": {"token": {"env": "T"}},
 }
+
+
+REQUIRED = (  # where `EXAMPLE` has a value that is no default
+    "routes.*.targets[].backend",
+    "listeners.public.keys.file",
+    "listeners.public.access.team",
+    "listeners.public.access.audience",
+)
 
 
 def keys_of(data: object, prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -314,7 +327,7 @@ def test_every_key_of_the_configuration() -> None:
     for key, value in known.items():
         default = told[key][0]
         is_literal = SPAN.fullmatch(default) is not None
-        assert is_literal == (value is not None and key != "routes.*.targets[].backend"), key
+        assert is_literal == (value is not None and key not in REQUIRED), key
         if is_literal:
             assert str(yaml.safe_load(default.strip("`"))) == str(value), key
 

@@ -3,6 +3,8 @@
 The patterns go into the JSON Schema; the sentences of a ValueError say what was expected.
 """
 
+import re
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import (
@@ -44,6 +46,34 @@ def _whole(value: object) -> object:
 
 def _deadline(value: object) -> float | None:
     return None if value in (None, "none") else units.limit(value)
+
+
+def _or_none(read: Callable[[object], object]) -> BeforeValidator:
+    """The same kind of value, or `none` for no limit."""
+    return BeforeValidator(lambda value: None if value in (None, "none") else read(value))
+
+
+def _written_or_none(write: Callable[[Any], str | int]) -> PlainSerializer:
+    return PlainSerializer(
+        lambda value: "none" if value is None else write(value),
+        return_type=str | int,
+        when_used="json",
+    )
+
+
+def _more_than_nothing(read: Callable[[object], float]) -> Callable[[object], float]:
+    def checked(value: object) -> float:
+        if (times := read(value)) <= 0:
+            raise ValueError("more than nothing, or none where there is no limit")
+        return times
+
+    return checked
+
+
+def _team(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", value):
+        raise ValueError("a team such as acme, or its domain such as acme.cloudflareaccess.com")
+    return value
 
 
 def _quirk_path(value: str) -> str:
@@ -106,11 +136,30 @@ Rate = Annotated[
         }
     ),
 ]
+RateLimit = Annotated[
+    float | None,
+    _or_none(_more_than_nothing(units.rate)),
+    _written_or_none(units.write_rate),
+    WithJsonSchema({"anyOf": [{"const": "none"}, {"pattern": units.RATE_PATTERN}]}),
+]
+ByteRateLimit = Annotated[
+    float | None,
+    _or_none(_more_than_nothing(units.byte_rate)),
+    _written_or_none(units.write_byte_rate),
+    WithJsonSchema({"anyOf": [{"const": "none"}, {"pattern": units.BYTE_RATE_PATTERN}]}),
+]
 Truth = Annotated[bool, Field(strict=True), BeforeValidator(_truth)]
 Port = Annotated[int, Field(ge=1, le=65535), BeforeValidator(_whole)]
 QueueSize = Annotated[int, Field(ge=0), BeforeValidator(_whole)]
 Retries = Annotated[int, Field(ge=0, le=10), BeforeValidator(_whole)]
 Count = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
+CountLimit = Annotated[
+    int | None,
+    Field(ge=1),
+    _or_none(_whole),
+    _written_or_none(int),
+    WithJsonSchema({"anyOf": [{"const": "none"}, {"type": "integer", "minimum": 1}]}),
+]
 Share = Annotated[float, Field(gt=0, le=1)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
@@ -118,6 +167,7 @@ RouteName = Annotated[Name, AfterValidator(_route_name)]
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
 HeaderValue = Annotated[str, AfterValidator(_one_line)]
 HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:\[\]-]+$", to_lower=True)]
+Team = Annotated[str, StringConstraints(to_lower=True), AfterValidator(_team)]
 Kind = Annotated[str, OneOf(*(kind.value for kind in MOVABLE))]
 Destination = Annotated[str, OneOf(*(word.value for word in DESTINATIONS))]
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]

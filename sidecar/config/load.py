@@ -151,6 +151,8 @@ def _parse(content: bytes, environ: Mapping[str, str], source: str) -> Document:
 
 def _references(data: Mapping[str, object], guest: Guest | None) -> Iterator[str]:
     """The files that a configuration refers to: `ca: PATH` and `file: PATH`, where they may be."""
+    if (keys := client_keys_of(data)) is not None:
+        yield keys
     backends = data.get("backends")
     for backend in backends.values() if isinstance(backends, dict) else ():
         if isinstance(backend, dict):
@@ -159,6 +161,14 @@ def _references(data: Mapping[str, object], guest: Guest | None) -> Iterator[str
             yield from _named(backend.get("auth"), "file")
     if guest is not None:
         yield from _named(data.get(guest.key), "file", "ca")
+
+
+def client_keys_of(data: Mapping[str, object]) -> str | None:
+    """The path of the file with the keys of clients, as it is written."""
+    found: object = data
+    for key in ("listeners", "public", "keys", "file"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def _named(section: object, *names: str) -> Iterator[str]:

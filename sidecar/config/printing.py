@@ -24,7 +24,7 @@ def as_yaml(loaded: Loaded) -> str:
         for route in snapshot.routes.routes
     }
     filled = configuration.model_copy(update={"backends": backends, "routes": routes})
-    data: dict[str, Any] = filled.model_dump(mode="json", by_alias=True, exclude_none=True)
+    data: dict[str, Any] = filled.model_dump(mode="json", by_alias=True)
     for path, written in loaded.document.variables.items():
         _restore(data, path, written)
     return write(_without_empty(data))
@@ -36,9 +36,15 @@ def _restore(data: Any, path: tuple[str | int, ...], written: str) -> None:
     data[path[-1]] = written
 
 
-def _without_empty(data: Any) -> Any:
-    """The data without empty mappings, which say nothing; an empty list of models says much."""
-    if isinstance(data, dict):
-        kept = {key: _without_empty(value) for key, value in data.items()}
-        return {key: value for key, value in kept.items() if value != {}}
+def _without_empty(data: Any, *, literal: bool = False) -> Any:
+    """The data without what says nothing; an empty list of models, or a `none`, says much.
+
+    What a quirk sets is not the configuration's own.
+    """
+    if isinstance(data, dict) and not literal:
+        kept = {
+            key: _without_empty(value, literal=key == "set" and "usage_in_stream" in data)
+            for key, value in data.items()
+        }
+        return {key: value for key, value in kept.items() if value is not None and value != {}}
     return data

@@ -27,6 +27,7 @@ from sidecar.config.faults import (
     listed,
     shown,
 )
+from sidecar.config.public import listener_of, resolve_public
 from sidecar.config.routes import Backends, check_names, resolve_routes
 from sidecar.config.schema import Configuration, ControlSection, DataSection, ListenersSection
 from sidecar.config.snapshot import Backend, Doors, Drain, Listener, Log, Public, Snapshot
@@ -58,7 +59,9 @@ def resolve(
     checked = complaints.check(document.data, document.faults, around.guest)
     configuration, report = checked.configuration, Report()
     data, admin = _listeners(configuration.listeners, around.folder, report)
-    around = replace(around, listeners=((data.addresses, data.port), (admin.addresses, admin.port)))
+    public = configuration.listeners.public
+    bound = [data, admin] if public is None else [data, admin, listener_of(public)]
+    around = replace(around, listeners=tuple((one.addresses, one.port) for one in bound))
     resolver = BackendResolver(around, configuration.defaults.timeouts, local_only, report)
     backends: dict[str, Backend | None] = {
         name: None if _is_unknown(name, checked) else resolver.resolve(name, section)
@@ -69,9 +72,9 @@ def resolve(
     table = resolve_routes(
         configuration.routes, known, resolver.barred if local_only else None, report
     )
+    door = None if public is None else resolve_public(public, around.files, table, report)
     manages = _manages(configuration.listeners.data, known, resolver.barred, report)
-    public: Public | None = None
-    tunnel = _guest(configuration, public, around, report, resolver.secrets)
+    tunnel = _guest(configuration, door, around, report, resolver.secrets)
     own = Report(fault for fault in report.faults if not checked.explains(fault))
     check_names(document.data.get("routes"), own)
     located = in_order(document.locate([*document.faults, *checked.faults, *own.faults]))
@@ -97,7 +100,7 @@ def resolve(
         ),
         model_label=configuration.metrics.model_label,
         secrets=tuple(resolver.secrets),
-        public=public,
+        public=door,
         tunnel=tunnel,
     )
     return Resolved(snapshot, configuration, located)
@@ -157,11 +160,22 @@ def _listeners(section: ListenersSection, folder: str, report: Report) -> tuple[
     )
     _check_open(data, bound["data"], report)
     _check_socket(section.control, folder, report)
-    if data.port == admin.port:
-        at, other = ("admin", "data") if "port" in admin.model_fields_set else ("data", "admin")
-        found = f"{admin.port}, the port of {other} too"
-        report.error(("listeners", at, "port"), found, "a port of its own")
+    _check_ports(section, report)
     return bound["data"], bound["admin"]
+
+
+def _check_ports(section: ListenersSection, report: Report) -> None:
+    """Each listener has a port of its own; it is told where one is written."""
+    seen: dict[int, str] = {}
+    listeners = {"data": section.data, "admin": section.admin, "public": section.public}
+    for name, listener in listeners.items():
+        if listener is None:
+            continue
+        other = seen.setdefault(listener.port, name)
+        if other != name:
+            at, too = (name, other) if "port" in listener.model_fields_set else (other, name)
+            found = f"{listener.port}, the port of {too} too"
+            report.error(("listeners", at, "port"), found, "a port of its own")
 
 
 def _bind(path: KeyPath, bind: str, report: Report) -> tuple[str, ...]:

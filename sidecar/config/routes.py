@@ -84,6 +84,7 @@ def _route(
         losses_strict=section.losses == "strict",
         recover=_recover(name, section, report),
         assured=section.delivery == "assured",
+        public=section.public,
         tries_ejected=section.when_all_open == "try",
         on={ProblemKind(kind): Disposition(word) for kind, word in section.on.items()},
     )

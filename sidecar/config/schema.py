@@ -21,7 +21,9 @@ from pydantic import (
 
 from sidecar.config.faults import KeyPath
 from sidecar.config.fields import (
+    ByteRateLimit,
     Count,
+    CountLimit,
     Deadline,
     Deployment,
     Destination,
@@ -36,10 +38,12 @@ from sidecar.config.fields import (
     QueueSize,
     QuirkPath,
     Rate,
+    RateLimit,
     Retries,
     RouteName,
     Share,
     Size,
+    Team,
     Text,
     Timeout,
     Truth,
@@ -136,6 +140,81 @@ class ControlSection(Section):
     """Path of a Unix socket, relative to the configuration's folder; auto is a private one."""
 
 
+class ClientKeysSection(Section):
+    """The keys of clients."""
+
+    file: Text
+    """Path of their digests, relative to the configuration's folder; `llm-sidecar keys add` writes
+    it."""
+
+
+class AccessSection(Section):
+    """Cloudflare Access stands before the public name, and signs what it lets through."""
+
+    team: Team
+    """The team's name, or its whole domain."""
+    audience: Text
+    """The application's audience tag."""
+    certs_url: Text | None = None
+    """Where the team's keys are; default: where its domain has them."""
+
+
+class PerKeySection(Section):
+    """What each client may use."""
+
+    requests: RateLimit = 120 / 60
+    """Requests, or none for no limit."""
+    bytes: ByteRateLimit = 100_000_000 / 60
+    """Bytes of request bodies."""
+    streams: CountLimit = 8
+    """Streams at once."""
+
+
+class PerSourceSection(Section):
+    """What each address may use; of IPv6, each network of 64 bits."""
+
+    requests: RateLimit = 60 / 60
+    """Requests, or none for no limit."""
+    bytes: ByteRateLimit = 100_000_000 / 60
+    """Bytes of request bodies."""
+    streams: CountLimit = 8
+    """Streams at once."""
+    failures: RateLimit = 10 / 60
+    """Failed authentications, after which no further one is tried."""
+
+
+class ClientLimitsSection(Section):
+    """What clients may use."""
+
+    per_key: PerKeySection = PerKeySection()
+    """Each client, by the name of its key or of its visitor."""
+    per_source: PerSourceSection = PerSourceSection()
+    """Each address that requests come from."""
+
+
+class PublicSection(Section):
+    """The listener on loopback that a tunnel makes public."""
+
+    port: Port = 14402
+    """TCP port."""
+    keys: ClientKeysSection | None = None
+    """Clients need one of these keys."""
+    access: AccessSection | None = None
+    """Clients come through Cloudflare Access."""
+    origins: tuple[Text, ...] = ()
+    """Web origins that may call from a browser."""
+    keepalive: Timeout = 15.0
+    """A stream that is silent for so long gets a sign of life, once commit_after has passed."""
+    commit_after: Deadline = 60.0
+    """When a stream that waits for a backend gets its head, or none."""
+    early_head: Truth = False
+    """Whole answers too get their head after commit_after, and spaces until they are there."""
+    limits: ClientLimitsSection = ClientLimitsSection()
+    """What clients may use."""
+    i_know_this_is_open: Truth = False
+    """Allows that everybody may use it who knows the address."""
+
+
 class ListenersSection(Section):
     """Where to listen."""
 
@@ -145,6 +224,8 @@ class ListenersSection(Section):
     """For probes, metrics and status."""
     control: ControlSection = ControlSection()
     """For changes of state."""
+    public: PublicSection | None = None
+    """For clients that come through a tunnel."""
 
 
 class DrainSection(Section):

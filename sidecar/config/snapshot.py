@@ -13,7 +13,9 @@ from sidecar.config.secret import Secret
 from sidecar.policy.admission import Bounds
 from sidecar.policy.breaker import BreakerSettings
 from sidecar.policy.budget import BudgetSettings
+from sidecar.policy.clients import ClientKey
 from sidecar.policy.health import ProbeSettings
+from sidecar.policy.rate import ClientBounds
 from sidecar.policy.routing import RouteTable, Timeouts
 from sidecar.wire.contract import Dialect, RequestLimits, Traits
 
@@ -117,24 +119,6 @@ class Access:
     issuer: str  # https://TEAM.cloudflareaccess.com
     audience: str
     certs_url: str
-
-
-@dataclass(frozen=True, slots=True)
-class ClientKey:
-    """A key of a client, of which only the digest is known."""
-
-    name: str
-    digest: bytes  # SHA-256 of the key
-
-
-@dataclass(frozen=True, slots=True)
-class ClientBounds:
-    """What one client, or one source, may use; None: no limit. Rates are per second."""
-
-    requests: float | None = None
-    bytes: float | None = None  # of request bodies
-    streams: int | None = None  # at once
-    failures: float | None = None  # of authentication; only of sources
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ LONGEST = 30 * 24 * 3600.0
 DURATION_PATTERN = rf"^(?:{_NUMBER}(?:ms|s|m|h))+$".replace("(\\d", "(?:\\d")
 SIZE_PATTERN = r"^\d+(?:\.\d+)? ?(?:[KMGkmg][Ii]?)?[Bb]$"
 RATE_PATTERN = r"^\d+(?:\.\d+)?/(?:s|sec|m|min|h|hour)$"
+BYTE_RATE_PATTERN = SIZE_PATTERN.removesuffix("$") + RATE_PATTERN[RATE_PATTERN.index("/") :]
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _BYTES = {
@@ -27,6 +28,7 @@ _PER = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "hour": 3600.
 _A_DURATION = "a duration such as 200ms, 10s, 5m or 1m30s (a plain number means seconds)"
 _A_SIZE = "a size such as 64KB, 10MB or 5MiB (a plain number means bytes)"
 _A_RATE = "a rate such as 10/s or 120/min (a plain number means per second)"
+_A_BYTE_RATE = "bytes by time such as 100MB/min (a plain number means bytes per second)"
 
 
 def duration(value: object) -> float:
@@ -73,6 +75,16 @@ def rate(value: object) -> float:
     return times
 
 
+def byte_rate(value: object) -> float:
+    """Bytes a second."""
+    if isinstance(value, str) and re.fullmatch(BYTE_RATE_PATTERN, value):
+        count, unit = value.split("/")
+        return size(count) / _PER[unit]
+    if (count_a_second := _plain(value)) is None:
+        raise ValueError(_A_BYTE_RATE)
+    return count_a_second
+
+
 def write_duration(seconds: float) -> str:
     """The shortest way to write a duration that reads back as the same number."""
     for unit in ("h", "m", "s"):
@@ -91,8 +103,20 @@ def write_size(count: int) -> str | int:
 
 
 def write_rate(times: float) -> str:
-    """A rate per second."""
+    """The shortest way to write a rate that reads back as the same number."""
+    for unit in ("s", "min", "h"):
+        if (whole := round(times * _PER[unit])) and whole / _PER[unit] == times:
+            return f"{whole}/{unit}"
     return f"{times:g}/s"
+
+
+def write_byte_rate(times: float) -> str:
+    """The same for bytes a second."""
+    for unit in ("s", "min", "h"):
+        if (whole := round(times * _PER[unit])) and whole / _PER[unit] == times:
+            written = write_size(whole)
+            return f"{written}{'B' if isinstance(written, int) else ''}/{unit}"
+    return f"{times:.0f}B/s"
 
 
 def _plain(value: object) -> float | None:

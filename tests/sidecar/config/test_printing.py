@@ -12,7 +12,11 @@ from sidecar.config.printing import as_yaml
 FILE = """\
 log: {level: debug}
 fetch_images: true
-listeners: {data: {manage: home}}
+listeners:
+  data: {manage: home}
+  public: {keys: {file: keys.txt}, access: {team: acme, audience: x}, commit_after: none,
+           limits: {per_key: {requests: 7/min, bytes: none, streams: none},
+                    per_source: {bytes: 1000B/s, failures: 10/min}}}
 hosts: [Box]
 backends:
   home: {preset: ollama, base_url: "http://${HOST}:11434/"}
@@ -22,10 +26,11 @@ backends:
   odd: {dialect: openai, base_url: http://10.0.0.1/v1, timeouts: {first_token: 1m30s},
         quirks: {header: {x-team: "${TEAM}"}, set: {n: 1}}, models: {Small: big}, context: {big: 9},
         batch: 3}
+  none: {preset: ollama, probe: {every: none}, quirks: {set: {a: null, b: {}}}}
   claude: {preset: anthropic, auth: {header: {name: x-api-key, value: {env: AZURE_KEY}}}}
   off: {preset: groq, enabled: false}
 routes:
-  chat: {targets: [{backend: home}, {backend: desk}], deadline: 90s, on: {dns: final}}
+  chat: {targets: [{backend: home}, {backend: desk}], public: true, deadline: 90s, on: {dns: final}}
   rest: {models: [], default: true, losses: strict,
          targets: [{backend: odd, model: big, first_token: 1s}]}
 """
@@ -59,6 +64,7 @@ routes: {r: {targets: [{backend: a}]}}
 
 def test_it_loads_again_and_means_the_same(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("file-secret")
+    (tmp_path / "keys.txt").write_text(f"anna {'0' * 64}")
     (tmp_path / "a.yaml").write_text(FILE)
     first = load(str(tmp_path / "a.yaml"), ENVIRON)
     printed = as_yaml(first)

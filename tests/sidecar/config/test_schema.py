@@ -76,9 +76,7 @@ def test_faults_in_words(data: dict[str, object], words: list[str]) -> None:
     ("data", "name"),
     [
         ({"tunnel": {"quick": True}}, "the tunnel"),
-        ({"listeners": {"public": {}}}, "the public listener"),
         ({"listeners": {"data": {"keys": {}}}}, "keys of clients"),
-        (route(public=True), "the public listener"),
     ],
 )
 def test_what_is_not_built_is_called_so(data: dict[str, object], name: str) -> None:

@@ -66,5 +66,25 @@ def test_a_written_size_reads_back(count: int) -> None:
     assert units.size(units.write_size(count)) == count
 
 
-def test_a_written_rate_reads_back() -> None:
-    assert units.rate(units.write_rate(2.5)) == 2.5
+@pytest.mark.parametrize("times", [2.5, 10.0, 10 / 60, 7 / 60, 1 / 3600, 120 / 60])
+def test_a_written_rate_reads_back(times: float) -> None:
+    assert units.rate(units.write_rate(times)) == times
+
+
+@pytest.mark.parametrize("times", [1.0, 1000.0, 100e6 / 60, 65_536 / 60, 1e9 / 3600])
+def test_a_written_byte_rate_reads_back(times: float) -> None:
+    assert units.byte_rate(units.write_byte_rate(times)) == times
+
+
+@pytest.mark.parametrize(
+    ("written", "bytes_a_second"),
+    [("6MB/min", 100_000), ("1KiB/s", 1024), ("3.6 GB/h", 1e6), (5, 5), ("5", 5)],
+)
+def test_rates_of_bytes(written: object, bytes_a_second: float) -> None:
+    assert units.byte_rate(written) == pytest.approx(bytes_a_second)
+
+
+@pytest.mark.parametrize("written", ["6MB", "6/min", "MB/s", "6MB/d", True, None, -1, "1/s", ""])
+def test_what_is_no_rate_of_bytes(written: object) -> None:
+    with pytest.raises(ValueError, match="bytes by time such as 100MB/min"):
+        units.byte_rate(written)

@@ -1,0 +1,63 @@
+"""Which key a request brings, and whose it is.
+
+Only digests of the keys are known. All of them are compared, each in constant time, so that the
+time tells neither whether one is near nor which one it is.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True)
+class ClientKey:
+    """A key of a client, of which only the digest is known."""
+
+    name: str
+    digest: bytes  # SHA-256 of the key
+
+
+class KeyRefusal(Enum):
+    """Why a request is nobody's; the words are the reasons of the metric."""
+
+    NO_KEY = "no_key"
+    BAD_KEY = "bad_key"  # an unknown one, or several that differ
+
+
+def digest(key: str) -> bytes:
+    """What is kept of a key; any text has one."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+
+
+def whose(headers: Iterable[tuple[str, str]], keys: Sequence[ClientKey]) -> str | KeyRefusal:
+    """The name of the client whose key a request brings.
+
+    A key comes as `Authorization: Bearer` or as `x-api-key`, also as both when they are equal.
+    """
+    brought = _credentials(headers)
+    if not brought:
+        return KeyRefusal.NO_KEY
+    if len(brought) > 1:
+        return KeyRefusal.BAD_KEY
+    asked, name = digest(brought.pop()), None
+    same = hmac.compare_digest
+    for key in keys:
+        if same(key.digest, asked):  # and go on: each key takes the same time
+            name = key.name
+    return KeyRefusal.BAD_KEY if name is None else name
+
+
+def _credentials(headers: Iterable[tuple[str, str]]) -> set[str]:
+    """Every credential; what stands in another scheme is one too, but never a key."""
+    found = set()
+    for name, value in headers:
+        folded = name.lower()
+        if folded == "authorization":
+            scheme, _, rest = value.strip().partition(" ")
+            if scheme:
+                found.add(rest.strip() if scheme.lower() == "bearer" else f"{folded}: {value}")
+        elif folded == "x-api-key":
+            found.add(value.strip())
+    return found - {""}
