@@ -88,14 +88,14 @@ def test_the_file_of_the_readme_loads(tmp_path: Path) -> None:
 
 def test_faults_have_places(tmp_path: Path) -> None:
     path = tmp_path / "f.yaml"
-    path.write_text(small().replace("model", "modle") + "tunnel: {}\n")
+    path.write_text(small().replace("model", "modle") + "listeners: {admin: {keys: {}}}\n")
     (tmp_path / "key").write_text("k")
     with pytest.raises(ConfigError) as raised:
         load.load(str(path), {})
     first, second, last = str(raised.value).splitlines()
     assert first.startswith(f"{path}:1:63: backends.a.modle: found the unknown key 'modle'")
     assert "did you mean 'model'?" in first
-    assert second.startswith(f"{path}:3:1: tunnel: found the key tunnel")
+    assert second.startswith(f"{path}:3:22: listeners.admin.keys: found the key keys")
     assert last == f"{path}: 2 faults"
 
 

@@ -184,10 +184,10 @@ def test_faults_of_all_kinds_come_together() -> None:
     data = config(
         {"a": A | {"modle": "x"}, "b": B | {"auth": {"bearer": {"env": "NOPE"}}}},
         {"r": {"targets": target("c"), "deadline": "soon"}},
-        tunnel={},
+        listeners={"admin": {"keys": {}}},
     )
     text = "\n".join(told(data))
-    for word in ("modle", "NOPE", "found 'c'", "'soon'", "the tunnel is not built yet"):
+    for word in ("modle", "NOPE", "found 'c'", "'soon'", "checking keys of clients is not built yet"):
         assert word in text
 
 

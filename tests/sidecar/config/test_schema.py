@@ -75,7 +75,7 @@ def test_faults_in_words(data: dict[str, object], words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("data", "name"),
     [
-        ({"tunnel": {"quick": True}}, "the tunnel"),
+        ({"listeners": {"admin": {"keys": {}}}}, "keys of clients"),
         ({"listeners": {"data": {"keys": {}}}}, "keys of clients"),
     ],
 )
