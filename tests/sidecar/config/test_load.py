@@ -95,7 +95,7 @@ def test_faults_have_places(tmp_path: Path) -> None:
     first, second, last = str(raised.value).splitlines()
     assert first.startswith(f"{path}:1:63: backends.a.modle: found the unknown key 'modle'")
     assert "did you mean 'model'?" in first
-    assert second.startswith(f"{path}:3:22: listeners.admin.keys: found the key keys")
+    assert second.startswith(f"{path}:3:21: listeners.admin.keys: found the key keys")
     assert last == f"{path}: 2 faults"
 
 
