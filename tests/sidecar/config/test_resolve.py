@@ -187,7 +187,13 @@ def test_faults_of_all_kinds_come_together() -> None:
         listeners={"admin": {"keys": {}}},
     )
     text = "\n".join(told(data))
-    for word in ("modle", "NOPE", "found 'c'", "'soon'", "checking keys of clients is not built yet"):
+    for word in (
+        "modle",
+        "NOPE",
+        "found 'c'",
+        "'soon'",
+        "checking keys of clients is not built yet",
+    ):
         assert word in text
 
 
