@@ -34,6 +34,7 @@ from sidecar.dataplane.job import Clock
 from sidecar.dataplane.listener import Handler, HttpListener
 from sidecar.dataplane.server import DataServer, Program
 from sidecar.dataplane.upstream import HttpUpstream
+from sidecar.runtime.clients import ClientUsage
 from sidecar.runtime.current import Current
 from sidecar.runtime.life import Life
 from sidecar.runtime.report import Report
@@ -65,7 +66,10 @@ class Sidecar:
         self.current, self.store = Current(), RuntimeStore()
         self.life = Life(born=self.clock.now())
         self.instruments = Instruments.build(__version__, log)
-        self.report = Report(self.current, self.store, self.life, __version__, self.clock.now)
+        self.clients = ClientUsage(self.clock.wall)
+        self.report = Report(
+            self.current, self.store, self.life, __version__, self.clock.now, self.clients
+        )
         self.instruments.metrics.registry.register(StateCollector(self.report.gauges))
         self.upstream = HttpUpstream()
         self.catalogue = Catalogue(

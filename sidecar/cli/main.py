@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from sidecar import __version__
 from sidecar.app import CannotStart, serve
-from sidecar.cli import tables
+from sidecar.cli import keys, tables
 from sidecar.cli.banner import banner
 from sidecar.cli.client import NotAllowed, NotRunning, answering, ask
 from sidecar.cli.rehearse import as_json, as_text, progress_bar
@@ -47,6 +47,7 @@ examples:
   llm-sidecar print-config > mine.yaml     write down what `run` would use, to go on from there
   llm-sidecar status                       look at the sidecar that is running
   llm-sidecar backend home drain           let nothing new go to a backend, until `enable`
+  llm-sidecar keys add laptop              make a key for a client that comes through the tunnel
 
 without --config, the file is $LLM_SIDECAR_CONFIG, else ./sidecar.yaml, else
 /etc/llm-sidecar/config.yaml; with none of them, the environment is searched for keys
@@ -129,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_talk(commands.add_parser(name, help=text), command)
 
     _add_backend(commands)
+    keys.add_parser(commands)
     return parser
 
 

@@ -110,10 +110,23 @@ def doors(path: str | None, environ: Mapping[str, str]) -> Doors:
 
 def check_text(path: str, environ: Mapping[str, str]) -> None:
     """Raise ConfigError unless a file can be read and holds data, whatever its faults."""
+    _read_text(path, environ)
+
+
+def client_keys_file(path: str, environ: Mapping[str, str]) -> str | None:
+    """The file with the keys of clients that a configuration names, whatever else is wrong with it.
+
+    Raises ConfigError where the configuration cannot be read at all.
+    """
+    named = client_keys_of(_read_text(path, environ).data)
+    return None if named is None else os.path.join(os.path.dirname(path), named)
+
+
+def _read_text(path: str, environ: Mapping[str, str]) -> Document:
     text = reading.read(path, lambda _: ()).text
     if isinstance(text, str):
         raise ConfigError(path, [Fault((), text, "a configuration file")])
-    _parse(text, environ, path)
+    return _parse(text, environ, path)
 
 
 def _folder(path: str) -> str:
