@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 from aiohttp import web
+from tunnel.supervisor import Supervisor
 
 from sidecar import __version__
 from sidecar.config.faults import ConfigError
@@ -37,18 +38,19 @@ from sidecar.dataplane.job import Clock
 from sidecar.dataplane.listener import Handler, HttpListener
 from sidecar.dataplane.server import DataServer, Program
 from sidecar.dataplane.upstream import HttpUpstream
+from sidecar.runtime.clients import ClientUsage
 from sidecar.runtime.current import Current
 from sidecar.runtime.life import Life
 from sidecar.runtime.report import Report
 from sidecar.runtime.store import BackendKey, RuntimeStore
 from sidecar.telemetry.collector import StateCollector
 from sidecar.telemetry.instruments import Instruments
+from tunnel.config import proof_secret
 from tunnel.facts import Facts
 from tunnel.metrics import TunnelMetrics
 from tunnel.proof import Proof
 from tunnel.settings import Settings
 from tunnel.status import as_values
-from tunnel.supervisor import Supervisor
 
 _log = logging.getLogger(__name__)
 
@@ -80,9 +82,11 @@ class Sidecar:
         self.current, self.store = Current(), RuntimeStore()
         self.life = Life(born=self.clock.now())
         self.instruments = Instruments.build(__version__, log)
+        self.clients = ClientUsage(self.clock.wall)
         self.report = Report(
-            self.current, self.store, self.life, __version__, self.clock.now, self._tunnel_status
+            self.current, self.store, self.life, __version__, self.clock.now, self.clients
         )
+        self.report.sections["tunnel"] = self._tunnel_status
         self.instruments.metrics.registry.register(StateCollector(self.report.gauges))
         self.upstream = HttpUpstream()
         self.catalogue = Catalogue(

@@ -147,7 +147,8 @@ async def test_requests_by_curl_work(page: str, tmp_path: Path) -> None:
 
 
 def test_commands_and_targets_exist() -> None:
-    commands = set(re.findall(r"add_parser\(\s*\"([\w-]+)\"", source("sidecar/cli/main.py")))
+    sources = [path.read_text(encoding="utf-8") for path in (SIDECAR / "cli").glob("*.py")]
+    commands = {one for text in sources for one in re.findall(r"add_parser\(\s*\"([\w-]+)\"", text)}
     commands |= set(re.findall(r"^\s+\(\"([\w-]+)\", _\w+, ", source("sidecar/cli/main.py"), re.M))
     targets = set(re.findall(r"^([a-z]+):", text_of("Makefile"), re.MULTILINE))
     for page in PAGES:

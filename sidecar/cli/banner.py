@@ -15,6 +15,10 @@ ECHO = (
     "No model answers here: the built-in echo repeats what it is told, so that a first request\n"
     "works. Start Ollama or export OPENAI_API_KEY or ANTHROPIC_API_KEY, and start again."
 )
+OPEN = (
+    "WARNING: the public listener is open: everybody who knows its address may use it.\n"
+    "Make a key with `llm-sidecar keys add NAME`, and name its file in the configuration."
+)
 ECHO_TOO = "The built-in echo is among the backends: no model answers there."
 
 
@@ -31,6 +35,8 @@ def banner(snapshot: Snapshot, source: str, discovery: Discovery | None = None) 
         parts.append(ECHO if only else ECHO_TOO)
     if discovery is not None:
         parts.append("\n".join(discovery.notes))
+    if snapshot.public is not None and snapshot.public.is_open:
+        parts.append(OPEN)
     parts += [_receivers(snapshot), _clients(snapshot)]
     return "\n\n".join(part for part in parts if part) + "\n"
 

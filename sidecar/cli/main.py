@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from sidecar import __version__
 from sidecar.app import CannotStart, serve
-from sidecar.cli import tables
+from sidecar.cli import keys, tables
 from sidecar.cli.banner import banner, invitation
 from sidecar.cli.client import NotAllowed, NotRunning, answering, ask
 from sidecar.cli.rehearse import as_json, as_text, progress_bar
@@ -36,6 +36,7 @@ from tunnel.status import as_text as tunnel_status
 EX_CONFIG = 78  # as in sysexits.h
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+FIRST_CLIENT = "first"  # who gets the key that is made for a quick tunnel
 MOST_OPEN_FILES = 65_536  # more than the connections that are ever kept
 
 _EPILOG = """\
@@ -43,11 +44,13 @@ examples:
   llm-sidecar run                          start with what the environment offers
   llm-sidecar run --config sidecar.yaml    start with a file, and follow its changes
   llm-sidecar run --local-only             let no prompt leave this machine and private networks
+  llm-sidecar run --quick-tunnel           and give it a public name, for clients with a key
   llm-sidecar check sidecar.yaml           tell every fault of a file
   llm-sidecar rehearse                     see what its clients get when backends fail
   llm-sidecar print-config > mine.yaml     write down what `run` would use, to go on from there
   llm-sidecar status                       look at the sidecar that is running
   llm-sidecar backend home drain           let nothing new go to a backend, until `enable`
+  llm-sidecar keys add laptop              make a key for a client that comes through the tunnel
 
 without --config, the file is $LLM_SIDECAR_CONFIG, else ./sidecar.yaml, else
 /etc/llm-sidecar/config.yaml; with none of them, the environment is searched for keys
@@ -131,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_backend(commands)
     _add_tunnel(commands)
+    keys.add_parser(commands)
     return parser
 
 
@@ -154,6 +158,12 @@ def _add_run(commands: _Commands) -> None:
         action="store_true",
         help="without a file, and when nothing is found, answer with the built-in echo even where "
         "no terminal is (`make run` says so)",
+    )
+    run.add_argument(
+        "--quick-tunnel",
+        action="store_true",
+        help="without a file: expose what is found under a public name of Cloudflare's, to clients "
+        "with a key of ./keys.txt; the first key is made and shown once",
     )
     run.set_defaults(command=_run)
 
@@ -219,8 +229,14 @@ def _run(options: argparse.Namespace) -> int:
     degraded = options.start == "degraded"
     # the echo is for a person who tries things out, never for a program that nobody watches
     allow_echo = not degraded and (options.echo or _on_terminal(sys.stdin, sys.stdout))
+    if options.quick_tunnel and (code := _first_key(options)):
+        return code
     chosen = source(
-        options.config, os.environ, local_only=options.local_only, allow_echo=allow_echo
+        options.config,
+        os.environ,
+        local_only=options.local_only,
+        allow_echo=allow_echo,
+        quick_keys=keys.USUAL_NAME if options.quick_tunnel else None,
     )
     first: Loaded | ConfigError
     try:
@@ -236,6 +252,30 @@ def _run(options: argparse.Namespace) -> int:
             serve(first, chosen.load, doors, lambda snapshot: _announce(snapshot, chosen), _publish)
         )
     )
+
+
+def _first_key(options: argparse.Namespace) -> int:
+    """Make sure of a key for a quick tunnel; an exit code where there can be none."""
+    path = find(options.config, os.environ)
+    if path is not None:
+        print(
+            f"--quick-tunnel is for a start without a configuration file, and there is {path}. "
+            "Write `tunnel: {quick: true}` into it, and keys under `listeners.public`.",
+            file=sys.stderr,
+        )
+        return 2
+    try:
+        key = keys.first_key(keys.USUAL_NAME, FIRST_CLIENT)
+    except keys.Refused as error:
+        print(error, file=sys.stderr)
+        return 1
+    if key is not None:
+        print(
+            f"Key of the client {FIRST_CLIENT!r}, which is not shown again (its digest is in "
+            f"{keys.USUAL_NAME}; `llm-sidecar keys add NAME` makes more):\n\n  {key}\n",
+            flush=True,
+        )
+    return 0
 
 
 def _raise_open_files() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import tunnel.config
 from sidecar.cli.client import look_for_ollamas
-from sidecar.config import zero
+from sidecar.config import reading, zero
 from sidecar.config.faults import ConfigError, Fault
 from sidecar.config.guest import Guest
 from sidecar.config.load import Loaded, load, load_mapping
@@ -46,9 +46,17 @@ def load_file(path: str, environ: Mapping[str, str], *, local_only: bool = False
 
 
 def source(
-    named: str | None, environ: Mapping[str, str], *, local_only: bool, allow_echo: bool
+    named: str | None,
+    environ: Mapping[str, str],
+    *,
+    local_only: bool,
+    allow_echo: bool,
+    quick_keys: str | None = None,
 ) -> Source:
-    """The configuration that `run` would use. Without a file it looks around, once."""
+    """The configuration that `run` would use. Without a file it looks around, once.
+
+    With `quick_keys`, the path of a file of keys, what is found is exposed by a quick tunnel.
+    """
     path = find(named, environ)
     if path is not None:
         return Source(path, path, lambda: load_file(path, environ, local_only=local_only))
@@ -57,13 +65,19 @@ def source(
         look_for_ollamas(ollama_addresses(environ)),
         local_only=local_only,
         allow_echo=allow_echo,
+        exposed_to=quick_keys,
     )
 
     def load_found() -> Loaded:
         if not found.found and not found.echo:
             raise ConfigError(zero.SOURCE, [_nothing(found)])
         return load_mapping(
-            found.data, environ, source=zero.SOURCE, local_only=local_only, guest=TUNNEL
+            found.data,
+            environ,
+            source=zero.SOURCE,
+            local_only=local_only,
+            guest=TUNNEL,
+            bundle=None if quick_keys is None else reading.read(quick_keys, lambda _: [quick_keys]),
         )
 
     return Source(None, "no configuration file", load_found, found)

@@ -1,9 +1,13 @@
 """Aligned text for a terminal: tables, and the status of a running sidecar. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from tunnel.status import as_text
+
+MOST_CLIENTS = 20  # rows
+OPEN = "OPEN: everybody may use it who knows the address"
 
 _HEADS = (
     "BACKEND", "DIALECT", "AT", "STATE", "PROBE", "SUCCESS", "MEAN", "P95", "MIN", "MAX",
@@ -41,9 +45,35 @@ def status(seen: Mapping[str, Any]) -> str:
             [_route(one) for one in seen["routes"]],
         )
     )
-    if seen["tunnel"] is not None:
+    if seen["public"] is not None:
+        parts.append(_public(seen["public"]))
+    if seen.get("tunnel") is not None:
         parts.append(as_text(seen["tunnel"]))
     return "\n\n".join(parts)
+
+
+def _public(public: Mapping[str, Any]) -> str:
+    """Who may use the public listener, and who has."""
+    keys, whom = public["keys"], []
+    if keys is not None:
+        whom.append("1 key" if keys == 1 else f"{keys} keys")
+    if public["access"]:
+        whom.append("Cloudflare Access")
+    shut = f"for {' and '.join(whom)}"
+    head = f"Public listener on port {public['port']}, {OPEN if public['open'] else shut}"
+    if not public["clients"]:
+        return f"{head}; nobody has used it yet"
+    rows = [
+        (one["name"], one["requests"], one["streams"], one["bytes"], _moment(one["last_used"]))
+        for one in public["clients"][:MOST_CLIENTS]
+    ]
+    left = len(public["clients"]) - len(rows)
+    more = f"\n... and {left} more (--json shows all)" if left > 0 else ""
+    return f"{head}\n{table(('CLIENT', 'REQUESTS', 'STREAMS', 'BYTES', 'LAST USED'), rows)}{more}"
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def _backend(one: Mapping[str, Any]) -> list[object]:

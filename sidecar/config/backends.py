@@ -301,7 +301,7 @@ class BackendResolver:
         self, path: KeyPath, section: BackendSection, first: Credential
     ) -> Credential:
         refs = section.auth.further if section.auth is not None else ()
-        found = [self._secret((*path, "further", nth), ref) for nth, ref in enumerate(refs)]
+        found = [self.secret((*path, "further", nth), ref) for nth, ref in enumerate(refs)]
         return replace(first, further=tuple(one for one in found if one is not None))
 
     def _credential(
@@ -311,10 +311,11 @@ class BackendResolver:
         name: str,
         ref: SecretSection,
     ) -> Credential | None:
-        secret = self._secret(path, ref)
+        secret = self.secret(path, ref)
         return None if secret is None else Credential(place, name, secret)
 
-    def _secret(self, path: KeyPath, ref: SecretSection) -> Secret | None:
+    def secret(self, path: KeyPath, ref: SecretSection) -> Secret | None:
+        """What a reference leads to; None with a fault in the report."""
         if ref.env is not None:
             origin, value = f"env {ref.env}", self._around.environ.get(ref.env)
             if value is None:

@@ -88,7 +88,10 @@ def with_key(content: bytes, line: str) -> bytes:
 
 
 def without_key(content: bytes, number: int) -> bytes:
-    """A file's content without one line; all others stay as they are."""
+    """A file's content without one line; all others stay as they are.
+
+    Where nothing is left a comment is: an empty file is a fault, and then the old keys stay good.
+    """
     lines = content.decode("utf-8", "surrogateescape").splitlines(keepends=True)
-    del lines[number - 1]
-    return "".join(lines).encode("utf-8", "surrogateescape")
+    left = "".join([*lines[: number - 1], *lines[number:]])
+    return (left if left.strip() else HEAD).encode("utf-8", "surrogateescape")

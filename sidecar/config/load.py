@@ -88,7 +88,9 @@ def is_unchanged(loaded: Loaded) -> bool:
     The variables of the environment are taken to be what they were.
     """
     before = loaded.bundle
-    return not before.folders or reading.read(loaded.source, lambda _: before.files) == before
+    if not os.path.isfile(loaded.source):  # plain data; changes of its files are noticed
+        return True
+    return reading.read(loaded.source, lambda _: before.files) == before
 
 
 def load_mapping(
@@ -98,13 +100,16 @@ def load_mapping(
     source: str,
     local_only: bool = False,
     guest: Guest | None = None,
+    bundle: Bundle | None = None,
 ) -> Loaded:
-    """Load plain data, which refers to no files; raises ConfigError."""
-    parsed = Document(data)
-    around = Surroundings(environ, {}, guest=guest)
+    """Load plain data; raises ConfigError. `bundle` has the files that it refers to."""
+    parsed, bundle = Document(data), bundle or Bundle(b"")
+    around = Surroundings(environ, bundle.files, guest=guest)
     found = resolve.resolve(parsed, around, source=source, local_only=local_only)
-    nothing = Bundle(b"")
-    return Loaded(found.snapshot, found.warnings, source, (), found.configuration, parsed, nothing)
+    folders = tuple(Path(folder) for folder in sorted(bundle.folders))
+    return Loaded(
+        found.snapshot, found.warnings, source, folders, found.configuration, parsed, bundle
+    )
 
 
 def doors(path: str | None, environ: Mapping[str, str]) -> Doors:
@@ -122,10 +127,23 @@ def doors(path: str | None, environ: Mapping[str, str]) -> Doors:
 
 def check_text(path: str, environ: Mapping[str, str]) -> None:
     """Raise ConfigError unless a file can be read and holds data, whatever its faults."""
+    _read_text(path, environ)
+
+
+def client_keys_file(path: str, environ: Mapping[str, str]) -> str | None:
+    """The file with the keys of clients that a configuration names, whatever else is wrong with it.
+
+    Raises ConfigError where the configuration cannot be read at all.
+    """
+    named = client_keys_of(_read_text(path, environ).data)
+    return None if named is None else os.path.join(os.path.dirname(path), named)
+
+
+def _read_text(path: str, environ: Mapping[str, str]) -> Document:
     text = reading.read(path, lambda _: ()).text
     if isinstance(text, str):
         raise ConfigError(path, [Fault((), text, "a configuration file")])
-    _parse(text, environ, path)
+    return _parse(text, environ, path)
 
 
 def _folder(path: str) -> str:
@@ -153,6 +171,10 @@ def _references(data: Mapping[str, object], guest: Guest | None) -> Iterator[str
     """The files that a configuration refers to: `ca: PATH` and `file: PATH`, where they may be."""
     if (keys := client_keys_of(data)) is not None:
         yield keys
+    listeners = data.get("listeners")
+    public = listeners.get("public") if isinstance(listeners, dict) else None
+    if isinstance(public, dict):
+        yield from _named(public.get("probe_secret"), "file")
     backends = data.get("backends")
     for backend in backends.values() if isinstance(backends, dict) else ():
         if isinstance(backend, dict):

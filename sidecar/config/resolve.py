@@ -74,6 +74,9 @@ def resolve(
     )
     door = None if public is None else resolve_public(public, around.files, table, report)
     manages = _manages(configuration.listeners.data, known, resolver.barred, report)
+    if public is not None and door is not None and public.probe_secret is not None:
+        path: KeyPath = ("listeners", "public", "probe_secret")
+        door = replace(door, probe_secret=resolver.secret(path, public.probe_secret))
     tunnel = _guest(configuration, door, around, report, resolver.secrets)
     own = Report(fault for fault in report.faults if not checked.explains(fault))
     check_names(document.data.get("routes"), own)

@@ -81,6 +81,23 @@ def _exactly_one(section: Section, *names: str) -> None:
         raise ValueError(f"exactly one of {', '.join(names)}")
 
 
+class SecretSection(Section):
+    """Where a secret comes from."""
+
+    env: Variable | None = None
+    """Name of a variable of the environment."""
+    file: Text | None = None
+    """Path, relative to the configuration's folder."""
+
+    @model_validator(mode="after")
+    def _one(self) -> "SecretSection":
+        _exactly_one(self, "env", "file")
+        return self
+
+
+SecretRef = Annotated[SecretSection, BeforeValidator(_no_literal)]
+
+
 class LogSection(Section):
     """What is logged and how it looks."""
 
@@ -211,6 +228,8 @@ class PublicSection(Section):
     """Whole answers too get their head after commit_after, and spaces until they are there."""
     limits: ClientLimitsSection = ClientLimitsSection()
     """What clients may use."""
+    probe_secret: SecretRef | None = None
+    """What the probes of a tunnel that another process runs prove themselves with."""
     i_know_this_is_open: Truth = False
     """Allows that everybody may use it who knows the address."""
 
@@ -237,23 +256,6 @@ class DrainSection(Section):
     """How long a gateway accepts after it says 503."""
     limit: Duration = 300.0
     """How long requests in flight may go on."""
-
-
-class SecretSection(Section):
-    """Where a secret comes from."""
-
-    env: Variable | None = None
-    """Name of a variable of the environment."""
-    file: Text | None = None
-    """Path, relative to the configuration's folder."""
-
-    @model_validator(mode="after")
-    def _one(self) -> "SecretSection":
-        _exactly_one(self, "env", "file")
-        return self
-
-
-SecretRef = Annotated[SecretSection, BeforeValidator(_no_literal)]
 
 
 class NamedSecretSection(Section):

@@ -135,6 +135,7 @@ class Public:
     per_key: ClientBounds
     per_source: ClientBounds
     early_head: bool = False  # whole answers too get their head after `commit_after`
+    probe_secret: Secret | None = None  # of a tunnel that another process runs
 
     @property
     def is_open(self) -> bool:

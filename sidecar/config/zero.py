@@ -60,8 +60,13 @@ def discover(
     *,
     local_only: bool = False,
     allow_echo: bool = True,
+    exposed_to: str | None = None,
 ) -> Discovery:
-    """Read the environment; `ollamas` holds the addresses that answered, with their models."""
+    """Read the environment; `ollamas` holds the addresses that answered, with their models.
+
+    With `exposed_to`, the path of a file of keys, all of it is offered to clients with such a key
+    through a quick tunnel.
+    """
     look = _Look(environ, local_only)
     look.ollama(ollamas)
     look.vendors()
@@ -70,13 +75,19 @@ def discover(
     echo = allow_echo and not look.backends
     if echo:
         look.backends["echo"] = {"preset": "echo"}
-    route = {
+    route: dict[str, object] = {
         "models": ["*"],
         "default": True,
         "listed_first": True,
         "targets": [{"backend": name} for name in look.backends],
     }
     data: dict[str, object] = {"version": 1}
+    if exposed_to is not None:
+        route["public"] = True
+        data |= {
+            "listeners": {"public": {"keys": {"file": exposed_to}}},
+            "tunnel": {"quick": True},
+        }
     if look.backends:
         data |= {"backends": look.backends, "routes": {"default": route}}
     return Discovery(data, tuple(look.found), tuple(dict.fromkeys(look.notes)), echo)

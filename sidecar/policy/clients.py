@@ -1,4 +1,4 @@
-"""Which key a request brings, and whose it is.
+"""Who a client is: which key a request brings, and whose it is; whom Cloudflare Access names.
 
 Only digests of the keys are known. All of them are compared, each in constant time, so that the
 time tells neither whether one is near nor which one it is.
@@ -24,6 +24,24 @@ class KeyRefusal(Enum):
 
     NO_KEY = "no_key"
     BAD_KEY = "bad_key"  # an unknown one, or several that differ
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Whom Cloudflare Access let through, as a good token names them."""
+
+    name: str  # an e-mail address, or the id of a service token
+    is_service: bool = False
+
+    def __str__(self) -> str:
+        return f"service token {self.name}" if self.is_service else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRefusal:
+    """Why a token of Cloudflare Access is not good, for the log; the metric calls it bad_token."""
+
+    why: str
 
 
 def digest(key: str) -> bytes:

@@ -4,14 +4,15 @@ Plain values, ready for JSON; times are seconds, moments seconds since the epoch
 in them, and no address beyond the host of a backend.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from urllib.parse import urlsplit
 
-from sidecar.config.snapshot import Backend, Snapshot
+from sidecar.config.snapshot import Backend, Public, Snapshot
 from sidecar.policy.admission import Bounds, Line
 from sidecar.policy.availability import Availability
 from sidecar.policy.routing import OTHER, Route, Target
+from sidecar.runtime.clients import ClientUsage
 from sidecar.runtime.current import Current
 from sidecar.runtime.life import Life
 from sidecar.runtime.store import BackendState, RuntimeStore
@@ -29,11 +30,12 @@ class Report:
         life: Life,
         version: str,
         clock: Callable[[], float],
-        tunnel: Callable[[], Mapping[str, object] | None] = lambda: None,
+        clients: ClientUsage,
     ) -> None:
-        self._tunnel = tunnel
+        # further parts of the status, by name, of what runs above
+        self.sections: dict[str, Callable[[], object]] = {}
         self._current, self._store, self._life = current, store, life
-        self._version, self._clock = version, clock
+        self._version, self._clock, self._clients = version, clock, clients
 
     def health(self) -> dict[str, object]:
         """The short view: `ok`, `degraded` while a backend rests or fails, `not_configured`."""
@@ -79,7 +81,8 @@ class Report:
             "backends": [self._backend(backend, now) for backend in backends],
             "routes": [self._route(snapshot, route, now) for route in routes if snapshot],
             "listener": _load(self._store.line, snapshot.data.bounds) if snapshot else None,
-            "tunnel": self._tunnel(),
+            "public": self._public(snapshot.public) if snapshot and snapshot.public else None,
+            **{name: tell() for name, tell in self.sections.items()},
             "last_faults": [asdict(fault) for fault in reversed(self._store.faults)],
         }
 
@@ -109,6 +112,8 @@ class Report:
         known = [route.name for route in snapshot.routes.routes]
         for route_name in known:
             yield "inflight_requests", (route_name,), float(self._store.in_flight[route_name])
+        if snapshot.public is not None:
+            yield "public_open", (), float(snapshot.public.is_open)
         yield "inflight_requests_limit", (), float(snapshot.data.bounds.in_flight or 0)
         # a request may outlive its route
         elsewhere = [count for name, count in self._store.in_flight.items() if name not in known]
@@ -157,6 +162,15 @@ class Report:
                 }
                 for target in route.targets
             ],
+        }
+
+    def _public(self, public: Public) -> dict[str, object]:
+        return {
+            "port": public.listener.port,
+            "open": public.is_open,
+            "keys": None if public.keys is None else len(public.keys),
+            "access": public.access is not None,
+            "clients": [{"name": name, **asdict(used)} for name, used in self._clients.latest()],
         }
 
     def _ready(self, snapshot: Snapshot, route: Route, now: float) -> set[str]:

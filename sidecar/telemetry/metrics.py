@@ -53,6 +53,7 @@ REJECTED_REASONS = (
     "auth", "budget", "draining", "invalid", "overload", "too_large", "unknown_model",
 )  # fmt: skip
 ABORTED_REASONS = ("client_disconnect", "idle_timeout", "shutdown", "upstream_reset")
+PUBLIC_REASONS = ("bad_key", "bad_token", "no_key", "path", "rate", "size")
 RECOVERY_RESULTS = ("ok", "failed")
 RELOAD_RESULTS = ("applied", "failed")
 
@@ -84,6 +85,9 @@ STATE_GAUGES: Mapping[str, StateGauge] = {
         "1 for the state in which the backend is.", ("backend", "state")
     ),
     "backend_info": StateGauge("Always 1.", ("backend", "dialect", "preset")),
+    "public_open": StateGauge(
+        "1 where everybody may use the public listener; absent where there is none.", ()
+    ),
     "route_available_backends": StateGauge("Backends of the route that are ready.", ("route",)),
 }
 
@@ -143,6 +147,9 @@ class Metrics:
             "streams_aborted", "Streams that ended early after content.", ("route", "reason")
         )
 
+        self.public_rejected = self._counter(
+            "public_rejected", "Requests that the public listener turned away.", ("reason",)
+        )
         self.usage_estimated = self._counter(
             "usage_estimated",
             "Answers whose usage had to be estimated, for their backend did not tell it.",
@@ -249,6 +256,10 @@ class Metrics:
         """Touch each label set once; operations other than chat follow on first use."""
         for reason in REJECTED_REASONS:
             self.rejected.labels(reason)
+        if snapshot.public is None:
+            self.public_rejected.clear()
+        for reason in PUBLIC_REASONS if snapshot.public is not None else ():
+            self.public_rejected.labels(reason)
         for result in RELOAD_RESULTS:
             self.reloads.labels(result)
         for backend in snapshot.backends:

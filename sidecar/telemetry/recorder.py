@@ -125,6 +125,11 @@ class Recorder:
 
         self.optional.run(Part.METRICS, count)
 
+    def turned_away(self, reason: str) -> None:
+        """The public listener refused a request, for one of `metrics.PUBLIC_REASONS`."""
+        count = self._metrics.public_rejected.labels(reason).inc
+        self.optional.run(Part.METRICS, count)
+
     def request_ended(self, note: RequestNote) -> None:
         """The client has its answer, or has left."""
         if note.is_probe:

@@ -1,6 +1,6 @@
 """What a person reads at the start."""
 
-from sidecar.cli.banner import ECHO, banner, receivers
+from sidecar.cli.banner import ECHO, OPEN, banner, receivers
 from sidecar.config.load import load_mapping
 from sidecar.config.snapshot import Snapshot
 from sidecar.config.zero import discover
@@ -14,9 +14,9 @@ def zero(environ: dict[str, str], ollamas: dict[str, tuple[str, ...]] | None = N
     return banner(snapshot, "no configuration file", found)
 
 
-def configured(route: dict[str, object]) -> Snapshot:
+def configured(route: dict[str, object], public: dict[str, object] | None = None) -> Snapshot:
     data = {
-        "listeners": {"data": {"port": 5000}},
+        "listeners": {"data": {"port": 5000}, "public": public},
         "backends": {
             "home": {"preset": "ollama"},
             "vllm": {"dialect": "openai", "base_url": "http://vllm.models:8000/v1"},
@@ -68,3 +68,10 @@ def test_who_may_receive_prompts() -> None:
     # a request may name any backend, so all of them count as long as one route is open
     assert receivers(configured({})) == ["vllm.models:8000", "8.8.8.8"]
     assert receivers(configured({"stay": "local"})) == []
+
+
+def test_an_open_public_listener_is_warned_of() -> None:
+    access: dict[str, object] = {"access": {"team": "acme", "audience": "x"}}
+    assert OPEN in banner(configured({}, {"i_know_this_is_open": True}), "f.yaml")
+    assert OPEN not in banner(configured({}, access), "f.yaml")
+    assert OPEN not in banner(configured({}), "f.yaml")

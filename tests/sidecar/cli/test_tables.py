@@ -39,6 +39,7 @@ SEEN: dict[str, Any] = {
             "probe": {"found": "refused", "message": "refused", "latency": None, "age": 61},
         },
     ],
+    "public": None,
     "routes": [
         {
             "name": "chat", "models": ["chat", "gpt*"], "default": True, "relay": False,
@@ -83,3 +84,26 @@ def test_a_status_in_full() -> None:
         "chat (default)  chat, gpt*  1      home:m → far",
     ):
         assert part in text
+
+
+PUBLIC: dict[str, Any] = {"port": 14402, "open": False, "keys": 2, "access": True, "clients": []}
+ANNA = {"name": "anna", "requests": 3, "streams": 1, "bytes": 4096, "last_used": 1_800_000_000.0}
+
+
+@pytest.mark.parametrize(
+    ("public", "words"),
+    [
+        (PUBLIC, "Public listener on port 14402, for 2 keys and Cloudflare Access; nobody has"),
+        (PUBLIC | {"access": False, "keys": 1}, "14402, for 1 key; nobody has used it yet"),
+        (PUBLIC | {"keys": None, "access": False, "open": True}, "14402, OPEN: everybody may"),
+        (
+            PUBLIC | {"keys": None, "clients": [ANNA]},
+            "for Cloudflare Access\n"
+            "CLIENT  REQUESTS  STREAMS  BYTES  LAST USED\n"
+            "anna    3         1        4096   2027-01-15 08:00:00Z",
+        ),
+        (PUBLIC | {"clients": [ANNA] * 21}, "... and 1 more (--json shows all)"),
+    ],
+)
+def test_who_uses_the_public_listener(public: dict[str, Any], words: str) -> None:
+    assert words in status(SEEN | {"public": public})

@@ -65,6 +65,10 @@ def test_a_line_goes_and_all_others_stay_as_they_are() -> None:
     assert without_key(content, line.number) == content.replace(ANNA.encode(), b"")
 
 
+def test_where_no_line_is_left_a_comment_is() -> None:
+    assert without_key(ANNA.encode(), 1) == HEAD.encode()
+
+
 def test_a_line_is_added_behind_a_last_one_without_an_end() -> None:
     assert with_key(b"# mine", ANNA) == b"# mine\n" + ANNA.encode()
     assert with_key(b"", ANNA).startswith(HEAD.encode())

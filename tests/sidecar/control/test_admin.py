@@ -8,6 +8,7 @@ from aiohttp import web
 
 from sidecar.control.admin import Admin
 from sidecar.neutral.problem import ProblemKind
+from sidecar.runtime.clients import ClientUsage
 from sidecar.runtime.current import Current
 from sidecar.runtime.life import Life
 from sidecar.runtime.report import Report
@@ -26,7 +27,9 @@ class Listener:
         self.store.reconcile(CONFIGURED)
         self.instruments = Instruments.build("1.2.3")
         self.instruments.adopt(CONFIGURED)
-        report = Report(self.current, self.store, self.life, "1.2.3", lambda: 10.0)
+        report = Report(
+            self.current, self.store, self.life, "1.2.3", lambda: 10.0, ClientUsage(float)
+        )
         self.instruments.metrics.registry.register(StateCollector(report.gauges))
         self.admin = Admin(self.current, self.life, report, self.instruments)
         self.client = httpx.AsyncClient()
@@ -119,7 +122,9 @@ async def test_without_a_configuration_it_serves_all_the_same() -> None:
     listener = Listener()
     listener.current = Current()
     listener.current.faults = "line 1: oh"
-    report = Report(listener.current, listener.store, listener.life, "1", lambda: 1.0)
+    report = Report(
+        listener.current, listener.store, listener.life, "1", lambda: 1.0, ClientUsage(float)
+    )
     admin = Admin(listener.current, listener.life, report, listener.instruments)
     runner = web.ServerRunner(web.Server(admin.handle, access_log=None))
     await runner.setup()

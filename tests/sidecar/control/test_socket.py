@@ -15,6 +15,7 @@ from sidecar.control.operate import Operator
 from sidecar.control.prober import Prober
 from sidecar.control.reload import Reload, Result
 from sidecar.control.socket import ControlSocket, ControlSocketError, TunnelDoor, bind
+from sidecar.runtime.clients import ClientUsage
 from sidecar.runtime.current import Current
 from sidecar.runtime.life import Life
 from sidecar.runtime.report import Report
@@ -29,7 +30,7 @@ class Control(ControlSocket):
     def __init__(self, path: Path) -> None:
         current, store = Current(snapshot([backend("home.1")])), RuntimeStore()
         store.reconcile(snapshot([backend("home.1")]))
-        report = Report(current, store, Life(0), "1.2.3", lambda: 1.0)
+        report = Report(current, store, Life(0), "1.2.3", lambda: 1.0, ClientUsage(float))
         prober = Prober(current, store, Redactor(), lambda: 1.0, lambda: 0.5)
         operator = Operator(current, store, prober, lambda: 1.0)
         self.tunnel: dict[str, object] | None = None

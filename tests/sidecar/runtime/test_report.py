@@ -2,10 +2,13 @@
 
 from typing import Any
 
-from sidecar.config.snapshot import Listener, Snapshot
+from sidecar.config.snapshot import Listener, Public, Snapshot
 from sidecar.neutral.problem import ProblemKind
 from sidecar.policy.admission import Bounds, Ticket
+from sidecar.policy.clients import ClientKey
 from sidecar.policy.health import FALL, RISE, Finding, ProbeVerdict
+from sidecar.policy.rate import ClientBounds
+from sidecar.runtime.clients import ClientUsage
 from sidecar.runtime.current import Current
 from sidecar.runtime.life import Life
 from sidecar.runtime.report import Report
@@ -25,7 +28,10 @@ class Program:
         if configured is not None:
             self.store.reconcile(configured)
         life = Life(born=90.0)
-        self.report = Report(self.current, self.store, life, "1.2.3", lambda: self.now)
+        self.clients = ClientUsage(lambda: self.now + 4000)
+        self.report = Report(
+            self.current, self.store, life, "1.2.3", lambda: self.now, self.clients
+        )
 
     def fail(self, kind: ProblemKind, times: int = 1) -> None:
         for _ in range(times):
@@ -94,6 +100,42 @@ def test_status_tells_backends_routes_and_faults() -> None:
     assert [(fault["backend"], fault["kind"]) for fault in status["last_faults"]] == [
         ("home", "rate_limited")
     ]
+
+
+def door(**changes: Any) -> Public:
+    keys = (ClientKey("anna", b"digest"),)
+    settings = {"keys": keys, "access": None} | changes
+    return Public(
+        Listener(("127.0.0.1",), 14402), **settings,
+        per_key=ClientBounds(), per_source=ClientBounds(),
+    )  # fmt: skip
+
+
+def test_status_tells_who_used_the_public_listener() -> None:
+    configured = snapshot([HOME], [route("chat", "home")], public=door())
+    program = Program(configured)
+    program.clients.used("anna", 512, streamed=True)
+    assert program.status()["public"] == {
+        "port": 14402, "open": False, "keys": 1, "access": False,
+        "clients": [
+            {"name": "anna", "requests": 1, "streams": 1, "bytes": 512, "last_used": 4100.0}
+        ],
+    }  # fmt: skip
+    assert "digest" not in str(program.status())
+    assert program.gauges()["public_open",] == 0
+    assert "anna" not in str(program.gauges())
+
+
+def test_an_open_public_listener_is_said() -> None:
+    program = Program(snapshot([HOME], [route("chat", "home")], public=door(keys=None)))
+    assert program.status()["public"]["open"] is True
+    assert program.gauges()["public_open",] == 1
+
+
+def test_without_a_public_listener_nothing_is_said_of_it() -> None:
+    program = Program()
+    assert program.status()["public"] is None
+    assert ("public_open",) not in program.gauges()
 
 
 def test_status_holds_no_secret() -> None:

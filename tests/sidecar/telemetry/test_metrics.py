@@ -8,16 +8,18 @@ from dataclasses import replace
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sidecar.config.snapshot import Snapshot
+from sidecar.config.snapshot import Listener, Public, Snapshot
 from sidecar.dialects import DIALECTS, anthropic_messages
 from sidecar.policy.admission import Bounds
+from sidecar.policy.rate import ClientBounds
 from sidecar.policy.routing import Route, Target, Way
+from sidecar.runtime.clients import ClientUsage
 from sidecar.runtime.current import Current
 from sidecar.runtime.life import Life
 from sidecar.runtime.report import Report
 from sidecar.runtime.store import RuntimeStore
 from sidecar.telemetry.collector import StateCollector
-from sidecar.telemetry.metrics import STATE_GAUGES, Metrics
+from sidecar.telemetry.metrics import PUBLIC_REASONS, STATE_GAUGES, Metrics
 from tests.sidecar.examples import TIMEOUTS, backend, route, snapshot
 from tunnel.facts import Facts, State
 from tunnel.metrics import TunnelMetrics
@@ -32,12 +34,17 @@ ROUTES = [
 USUAL = snapshot(BACKENDS, ROUTES)
 
 
+PUBLIC = Public(
+    Listener(("127.0.0.1",), 14402), (), None, per_key=ClientBounds(), per_source=ClientBounds()
+)
+
+
 def prepared(configured: Snapshot) -> Metrics:
     """The metrics of a program with a tunnel, before any traffic."""
     metrics, store = Metrics("1.2.3"), RuntimeStore()
     store.reconcile(configured)
     TunnelMetrics(metrics.registry, lambda: Facts(State.STARTING, 0.0)).begin()
-    report = Report(Current(configured), store, Life(0), "1.2.3", lambda: 1.0)
+    report = Report(Current(configured), store, Life(0), "1.2.3", lambda: 1.0, ClientUsage(float))
     metrics.registry.register(StateCollector(report.gauges))
     metrics.prepare(configured)
     return metrics
@@ -150,7 +157,8 @@ def test_the_label_model_comes_and_goes_with_its_setting() -> None:
 def test_state_gauges_and_the_report_know_the_same_names() -> None:
     store = RuntimeStore()
     store.reconcile(USUAL)
-    report = Report(Current(USUAL), store, Life(0), "1", lambda: 1.0)
+    everything = replace(USUAL, public=PUBLIC)
+    report = Report(Current(everything), store, Life(0), "1", lambda: 1.0, ClientUsage(float))
     seen = {name: len(labels) for name, labels, _ in report.gauges()}
     assert seen == {name: len(gauge.labels) for name, gauge in STATE_GAUGES.items()}
 
@@ -172,3 +180,19 @@ def test_losses_exist_at_nought_for_every_crossing_into_a_dialect_that_is_config
         if asked.name != to
         for severity in ("cosmetic", "semantic")
     }
+
+
+def test_the_public_listener_has_series_only_where_there_is_one() -> None:
+    def reasons() -> dict[str, float]:
+        return {
+            dict(labels)["reason"]: value
+            for (name, labels), value in samples(metrics)
+            if name == "llm_sidecar_public_rejected_total"
+        }
+
+    metrics = prepared(USUAL)
+    assert reasons() == {}
+    metrics.prepare(replace(USUAL, public=PUBLIC))
+    assert reasons() == dict.fromkeys(PUBLIC_REASONS, 0)
+    metrics.prepare(USUAL)
+    assert reasons() == {}

@@ -331,3 +331,9 @@ def test_a_failing_metric_is_told_once_and_fails_nothing(
     assert events.count("request") == 2
     assert len([event for event in events if event.startswith("metrics failed")]) == 1
     assert records.value("optional_failures_total", part="metrics") == 2
+
+
+def test_what_the_public_listener_refuses_is_counted(records: Records) -> None:
+    for reason in catalogue.PUBLIC_REASONS:
+        records.recorder.turned_away(reason)
+        assert records.value("public_rejected_total", reason=reason) == 1
