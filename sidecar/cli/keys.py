@@ -103,7 +103,7 @@ def _add(options: argparse.Namespace) -> None:
             )
         date = datetime.now(UTC).date().isoformat()
         write(client_keys.with_key(content, client_keys.written(name, key, date)))
-    print(key)
+    print(key, flush=True)
     print(_next_steps(name, place), file=sys.stderr)
 
 

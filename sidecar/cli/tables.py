@@ -43,7 +43,7 @@ def status(seen: Mapping[str, Any]) -> str:
             [_route(one) for one in seen["routes"]],
         )
     )
-    if seen["public"] is not None:
+    if seen.get("public") is not None:
         parts.append(_public(seen["public"]))
     return "\n\n".join(parts)
 
