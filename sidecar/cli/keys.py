@@ -102,7 +102,7 @@ def _add(options: argparse.Namespace) -> None:
             )
         key, line = _made(name)
         write(client_keys.with_key(content, line))
-    print(key)
+    print(key, flush=True)
     print(_next_steps(name, place), file=sys.stderr)
 
 

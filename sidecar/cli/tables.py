@@ -45,7 +45,7 @@ def status(seen: Mapping[str, Any]) -> str:
             [_route(one) for one in seen["routes"]],
         )
     )
-    if seen["public"] is not None:
+    if seen.get("public") is not None:
         parts.append(_public(seen["public"]))
     if seen.get("tunnel") is not None:
         parts.append(as_text(seen["tunnel"]))
