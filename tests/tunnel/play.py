@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from tunnel import steps
 from tunnel.events import (
@@ -17,17 +18,24 @@ from tunnel.events import (
     Registered,
     Sighting,
     Told,
+    Trouble,
     VersionTold,
 )
 from tunnel.facts import Facts, State
 from tunnel.lifecycle import Lifecycle
 from tunnel.settings import Probe, Settings
 
+Kind = TypeVar("Kind", bound=steps.Action)
+
 ORIGIN = "http://127.0.0.1:14402"
 URL = "https://llm.example.com"
 PLAIN = Settings(kind="token", origin=ORIGIN, secret="one", probe=Probe(url=URL))
 UNPROBED = replace(PLAIN, probe=Probe())
 QUICK = Settings(kind="quick", origin=ORIGIN, probe=Probe())
+CHANGED = replace(PLAIN, secret="two")
+REFUSED = Trouble(Cause.UNAUTHORIZED, "Unauthorized: Invalid tunnel secret")
+
+
 MINE = "me"
 
 
@@ -144,9 +152,7 @@ class Play:
                 self._events.append(steps.Named(number, self.kids[number].hostname))
             case steps.Look():
                 seen = self.see(action)
-                self._events.append(
-                    steps.Looked(action.number, seen, self.origin, self.network)
-                )
+                self._events.append(steps.Looked(action.number, seen, self.origin, self.network))
             case _:
                 pass
 
@@ -180,7 +186,6 @@ class Play:
     def facts(self) -> Facts:
         return self.machine.facts(self.now)
 
-    @property
     def state(self) -> State:
         return self.facts.state
 
@@ -195,7 +200,7 @@ class Play:
     def spawned(self) -> list[float]:
         return [kid.at for kid in self.kids.values()]
 
-    def of(self, kind: type) -> list[steps.Action]:
+    def of(self, kind: type[Kind]) -> list[Kind]:
         return [action for _, action in self.done if isinstance(action, kind)]
 
     def lines(self, level: str) -> list[str]:
@@ -205,3 +210,30 @@ class Play:
     def silence(self, number: int, ready: Ready = Ready.NOT_READY) -> None:
         """From now on it answers so."""
         self.kids[number].ready = ready
+
+
+def healthy(settings: Settings = PLAIN, draw: float = 0.5) -> Play:
+    play = Play(settings, draw)
+    play.wait_for(State.HEALTHY, 20)
+    return play
+
+
+def bare(kid: Kid) -> None:
+    """A child that registers nothing."""
+    kid.ready = Ready.NOT_READY
+
+
+def mute(kid: Kid) -> None:
+    """A child that tells no port."""
+    kid.boots = False
+
+
+def stubborn(kid: Kid) -> None:
+    kid.obeys = False
+
+
+def dying(code: int, cause: Cause, message: str = "") -> Callable[[Kid], None]:
+    def breed(kid: Kid) -> None:
+        kid.dies = Exit(code, cause, message)
+
+    return breed
