@@ -33,6 +33,7 @@ from sidecar.telemetry.optional import Part
 from sidecar.wire.contract import Operation
 from tests.declared import BACKEND, CLIENT, Declared, declared
 from tests.e2e.harness import Sidecar
+from tests.tunnel.test_config import TOKEN
 from tunnel.metrics import GAUGES, PREFIX, TunnelMetrics
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -101,17 +102,21 @@ BLOCKS = [
 ]
 
 
+# files of which not any content will do
+FILES = {"keys.txt": f"anna {'0' * 64}\n", "tunnel-token": TOKEN}
+
+
 @pytest.mark.parametrize("block", BLOCKS)
 def test_a_configuration_loads(block: str, tmp_path: Path) -> None:
     written: dict[str, Any] = yaml.safe_load(block)
     base: dict[str, Any] = {"backends": {"home": {"preset": "ollama"}}}
     backends = written.get("backends", base["backends"])
-    base["routes"] = {"any": {"targets": [{"backend": name} for name in backends]}}
+    targets = [{"backend": name} for name in backends]
+    base["routes"] = {"any": {"public": True, "targets": targets}}
     presets = [preset.key.env for preset in PRESETS.values() if preset.key is not None]
     environ = dict.fromkeys([*presets, *re.findall(r"env: (\w+)", block)], "a-key")
     for name in re.findall(r"file: ([\w.-]+)", block):
-        content = f"anna {'0' * 64}\n" if name == "keys.txt" else "a-key\n"
-        (tmp_path / name).write_text(content, encoding="utf-8")
+        (tmp_path / name).write_text(FILES.get(name, "a-key\n"), encoding="utf-8")
     file = tmp_path / "sidecar.yaml"
     missing = {key: value for key, value in base.items() if key not in written}
     file.write_text(yaml.safe_dump(missing) * bool(missing) + block, encoding="utf-8")
