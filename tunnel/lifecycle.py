@@ -7,6 +7,7 @@ every end, and only `Stop` ends the machine. Moments are monotonic seconds, `dra
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tunnel import steps, telling
@@ -25,9 +26,10 @@ AT_ONCE = 2  # children, those that are leaving included
 
 @dataclass(slots=True)
 class Lifecycle:
-    """`replica` names this process in proofs."""
+    """`replica` names this process in proofs, `number` is that of the latest child."""
 
     replica: str
+    number: int = 0
     _choice: Choice = field(default_factory=Choice)
     _active: Slot | None = None
     _second: Replacement | None = None
@@ -35,7 +37,6 @@ class Lifecycle:
     _pause: Pause | None = None
     _backoff: Backoff = field(default_factory=Backoff)
     _seldom: Seldom = field(default_factory=Seldom)
-    _number: int = 0
     _stop_by: float | None = None
     _has_ended: bool = False
     _chronicle: Chronicle = field(default_factory=Chronicle)
@@ -43,18 +44,22 @@ class Lifecycle:
 
     # -- in and out
 
-    def step(self, event: steps.Event, now: float, draw: float) -> list[steps.Action]:
-        """Take one event; returns what is to be done, in this order."""
+    def step(self, told: Iterable[steps.Event], now: float, draw: float) -> list[steps.Action]:
+        """Take all that has happened; returns what is to be done, in this order.
+
+        Deadlines are looked at last, so that what came in time counts, however late it is read.
+        """
         self._out = []
         if not self._has_ended:
-            self._take(event, now, draw)
+            for event in told:
+                self._take(event, now, draw)
             self._pass_time(now, draw)
             self._ask(now)
             self._settle(now)
         return self._out
 
     def deadline(self, now: float) -> float | None:
-        """When `Tick` is due, if no event comes before; None: never."""
+        """When a step is due, if no event comes before; None: never."""
         due = [slot.kill_at for slot in self._leaving.values()]
         if self._active is not None:
             due.append(self._active.deadline(now, may_look=self._may_look_at_first(now)))
@@ -73,8 +78,6 @@ class Lifecycle:
                 self._restart(event.ticket, now)
             case steps.Stop():
                 self._stop(event.within, now)
-            case steps.Tick():
-                pass
             case steps.NotSpawned():
                 self._gone(event.number, Exit(1, event.cause, event.message), now, draw)
             case steps.FromChild(number=number, event=Exit() as end):
@@ -197,10 +200,10 @@ class Lifecycle:
         self._pause = Pause(now, 0.0, "", reason)
 
     def _spawn(self, settings: Settings, now: float) -> Slot:
-        self._number += 1
+        self.number += 1
         protocol = self._choice.protocol(settings, now)
-        self._out.append(steps.Spawn(self._number, settings, protocol, self._choice.is_plain))
-        return Slot(self._number, settings, protocol, spawned=now)
+        self._out.append(steps.Spawn(self.number, settings, protocol, self._choice.is_plain))
+        return Slot(self.number, settings, protocol, spawned=now)
 
     def _retire(self, now: float) -> None:
         """Let the active child drain; whatever follows does not wait for it."""

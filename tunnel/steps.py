@@ -36,11 +36,6 @@ class Stop:
     within: float
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """A deadline may have passed."""
-
-
 # -- told of a child
 
 
@@ -79,7 +74,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Serves:
-    """What it exposes, and under which names; None: it did not say."""
+    """What it exposes, and under which names; None: it does not say."""
 
     number: int
     services: Sequence[str] | None
@@ -105,7 +100,7 @@ class Looked:
 
 
 OfChild: TypeAlias = Spawned | FromChild | Answered | Serves | Named | Looked
-Event: TypeAlias = Apply | Restart | Stop | Tick | NotSpawned | OfChild
+Event: TypeAlias = Apply | Restart | Stop | NotSpawned | OfChild
 
 # -- asked for, of a child
 

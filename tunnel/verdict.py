@@ -87,8 +87,8 @@ def classify(sighting: Sighting, known: Known) -> Verdict:
 def _unanswered(error: str | None, known: Known) -> Verdict:
     if error == "dns":
         return Verdict.DNS
-    # the edge was never reached, so that nothing is known of the tunnel behind it
-    if error in ("connect", "tls") or known.network is False:
+    # unless the edge was reached nothing is known of the tunnel behind it
+    if error not in ("timeout", "broken") or known.network is False:
         return Verdict.NETWORK
     return Verdict.ORIGIN if known.origin is False else Verdict.TUNNEL
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -91,17 +91,30 @@ class Play:
         if settings is not None:
             self.feed(steps.Apply(settings))
 
+    def watch(
+        self, told: Sequence[steps.Event], before: Facts, actions: Sequence[steps.Action]
+    ) -> None:
+        """For who wants to look at every step."""
+
     # -- what happens
 
     def feed(self, *given: steps.Event) -> None:
         self._events.extend(given)
+        if not given:
+            self._step()
         while self._events:
-            for action in self.machine.step(self._events.popleft(), self.now, self.draw):
-                self.done.append((self.now, action))
-                self._do(action)
-            state = self.facts.state
-            if not self.states or self.states[-1] is not state:
-                self.states.append(state)
+            self._step(self._events.popleft())
+
+    def _step(self, *told: steps.Event) -> None:
+        before = self.facts
+        actions = self.machine.step(told, self.now, self.draw)
+        self.watch(told, before, actions)
+        for action in actions:
+            self.done.append((self.now, action))
+            self._do(action)
+        state = self.state()
+        if not self.states or self.states[-1] is not state:
+            self.states.append(state)
 
     def tell(self, number: int, *told: Told | Exit) -> None:
         self.feed(*(steps.FromChild(number, one) for one in told))
@@ -117,7 +130,7 @@ class Play:
             ticks = ticks + 1 if due <= self.now else 0
             assert ticks < 5, "the machine never sleeps"
             self.now = max(self.now, due)
-            self.feed(steps.Tick())
+            self.feed()
         self.now = until
 
     def wait_for(self, state: State, within: float) -> float:

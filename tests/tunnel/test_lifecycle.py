@@ -327,7 +327,7 @@ def test_a_leap_of_the_clock_ends_no_child_that_answers() -> None:
     play.wait(3)
     play.silence(1, Ready.READY)
     play.now += 100_000
-    play.feed(steps.Tick())
+    play.feed()
     play.wait(5)
     assert (play.state(), len(play.kids)) == (S.HEALTHY, 1)
 

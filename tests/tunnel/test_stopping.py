@@ -180,25 +180,25 @@ def test_stop_of_a_child_that_is_not_spawned_yet() -> None:
     machine = play.machine
     (spawn,) = [
         one
-        for one in machine.step(steps.Apply(PLAIN), play.now, 0.5)
+        for one in machine.step([steps.Apply(PLAIN)], play.now, 0.5)
         if isinstance(one, steps.Spawn)
     ]
-    told = machine.step(steps.Stop(10), play.now, 0.5)
+    told = machine.step([steps.Stop(10)], play.now, 0.5)
     assert steps.Terminate(1) not in told
-    told = machine.step(steps.Spawned(spawn.number, 101), play.now + 1, 0.5)
+    told = machine.step([steps.Spawned(spawn.number, 101)], play.now + 1, 0.5)
     assert told == [steps.Terminate(1)]
-    told = machine.step(steps.FromChild(1, Exit(0, Cause.ASKED)), play.now + 2, 0.5)
+    told = machine.step([steps.FromChild(1, Exit(0, Cause.ASKED))], play.now + 2, 0.5)
     assert steps.Ended() in told
 
 
 def test_one_that_outlives_sigkill_is_killed_again_and_not_forgotten() -> None:
     play = healthy()
     machine, sent = play.machine, []
-    machine.step(steps.Stop(0), play.now, 0.5)
+    machine.step([steps.Stop(0)], play.now, 0.5)
     for _ in range(4):
         due = machine.deadline(play.now)
         assert due is not None
         play.now = due
-        sent += machine.step(steps.Tick(), play.now, 0.5)
+        sent += machine.step([], play.now, 0.5)
     assert sent.count(steps.Kill(1)) == 4
     assert machine.facts(play.now).state is S.KILLING
