@@ -233,6 +233,7 @@ class Edge:
     async def _serve(self, link: Link) -> None:
         self.links.append(link)
         self.attempts += 1
+        await self._tell()
         try:
             door = self.doors.get(link.connector, self.door)
             if door == "bad_ca":

@@ -46,11 +46,20 @@ class Standin:
     @property
     def starts(self) -> list[dict[str, Any]]:
         """`pid`, `argv` and `environ` of every start so far, in order."""
-        files = (self.folder / "starts").glob("*")
+        files = (each for each in (self.folder / "starts").glob("*") if not each.suffix)
         return [
             json.loads(text)
             for file in sorted(files, key=lambda file: int(file.name))
             if (text := file.read_text(encoding="utf-8"))
+        ]
+
+    @property
+    def ports(self) -> list[int]:
+        """The metrics ports of all starts that came so far, in order."""
+        files = (self.folder / "starts").glob("*.port")
+        return [
+            int(file.read_text(encoding="ascii"))
+            for file in sorted(files, key=lambda file: int(file.stem))
         ]
 
     def alive(self) -> list[int]:

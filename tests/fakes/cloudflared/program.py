@@ -240,6 +240,7 @@ def _serve(tunnel: Tunnel) -> NoReturn:
     host, port = server.getsockname()[:2]
     told = behaviour.get("told_port") or port
     journal.info(f"Starting metrics server on {host}:{told}/metrics")
+    behaviour.tell_port(port)
     ready.Metrics(tunnel, server, behaviour).start()
     orders.watch(tunnel)
     if not addresses:

@@ -17,6 +17,8 @@ LIMITED = (
 )
 BROKEN = '{"success":false,"result":null,"errors":[{"code":1101,"message":"internal error"}]}'
 
+Mood = Literal["well", "limited", "broken", "garbage", "slow"]
+
 
 class QuickService:
     """`async with QuickService(edge) as service:`; its tunnels are known to the edge.
@@ -27,7 +29,7 @@ class QuickService:
 
     def __init__(self, edge: Edge, port: int = 0) -> None:
         self.edge = edge
-        self.mood: Literal["well", "limited", "broken", "garbage", "slow"] = "well"
+        self.mood: Mood = "well"
         self.delay = 15.0
         self.handed: list[str] = []  # the names
         self.requests = 0
