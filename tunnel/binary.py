@@ -7,16 +7,17 @@ import os
 import re
 import shutil
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import DEVNULL, PIPE, STDOUT, Popen
 from typing import Literal
 
 from tunnel.events import Cause
 
 OLDEST = (2025, 6, 1)  # the first that logs JSON; a token by file came shortly before
-ANSWER = 10.0  # seconds for `--version`
+ANSWER = 5.0  # seconds for `--version`
 MOST = 4096  # bytes of its answer that are read
 
 DOWNLOADS = "https://developers.cloudflare.com/cloudflare-one/networks/connectors/cloudflare-tunnel/downloads/"
@@ -73,7 +74,7 @@ def find(binary: str, search: str | None) -> str:
 
 async def ask(path: str, environ: Mapping[str, str]) -> Found:
     """Ask a program for its version. Raises SpawnFailed where it is no cloudflared."""
-    answer = await _answer(path, environ)
+    answer = await asyncio.to_thread(_answer, path, environ)
     if answer is None:
         return Found(path, None, f"{path} did not tell its version within {ANSWER:g} s")
     found = _VERSION.search(answer)
@@ -108,38 +109,31 @@ def failed(error: OSError, path: str) -> SpawnFailed:
     return SpawnFailed(Cause.BINARY, f"{path} cannot be run: {error.strerror}; {_install()}")
 
 
-async def _answer(path: str, environ: Mapping[str, str]) -> bytes | None:
+def _answer(path: str, environ: Mapping[str, str]) -> bytes | None:
     """What it says to `--version`, at most `MOST` bytes; None where it takes too long."""
     keep = {"PATH": environ.get("PATH", os.defpath), "HOME": "/nonexistent"}
     try:
-        process = await asyncio.create_subprocess_exec(
-            path, "--version", stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, env=keep,
+        process = Popen(  # noqa: S603 - the program that the configuration names
+            [path, "--version"], stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, env=keep,
             start_new_session=True,
         )  # fmt: skip
     except OSError as error:
         raise failed(error, path) from error
-    try:
-        async with asyncio.timeout(ANSWER):
-            return await _read(process)
-    except TimeoutError:
-        return None
-    finally:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, 9)
-        await process.wait()
+    late = threading.Timer(ANSWER, _end, (process,))
+    late.start()
+    with process:
+        try:
+            assert process.stdout is not None
+            answer = process.stdout.read(MOST)
+            return None if late.finished.is_set() else answer
+        finally:
+            late.cancel()
+            _end(process)
 
 
-async def _read(process: Process) -> bytes:
-    assert process.stdout is not None
-    answer = b""
-    while len(answer) < MOST:
-        piece = await process.stdout.read(MOST - len(answer))
-        if not piece:
-            break
-        answer += piece
-        if _VERSION.search(answer) and b"\n" in answer:
-            break
-    return answer
+def _end(process: Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, 9)
 
 
 def _check_head(path: str) -> None:

@@ -89,6 +89,9 @@ def _cause_of(code: int, words: Sequence[str], output: str) -> tuple[Cause, str]
         return Cause.BINARY, _sentence(code, words)
     for each in reversed(words):
         found = cause_in(each)
+        if found is Cause.QUICK:  # what the service said stands before what became of it
+            limited = [one for one in words if cause_in(one) is Cause.QUICK_LIMITED]
+            return (Cause.QUICK_LIMITED if limited else found), _sentence(code, limited or [each])
         if found is not None:
             return found, _sentence(code, [each])
     return Cause.UNKNOWN, _sentence(code, words)

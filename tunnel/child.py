@@ -10,10 +10,11 @@ import os
 import shutil
 import signal
 import tempfile
-from asyncio import SubprocessProtocol, SubprocessTransport
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import DEVNULL, Popen
 
 from tunnel import binary, leftovers
 from tunnel.binary import SpawnFailed
@@ -62,6 +63,7 @@ class Child:
         self._end: asyncio.Future[Exit] = self._loop.create_future()
         self._late: asyncio.TimerHandle | None = None
         self._pump: Pump
+        self._process: Popen[bytes]
         self._held: _Held
 
     @classmethod
@@ -86,7 +88,7 @@ class Child:
         child = cls(number, post)
         tunnel = settings.tunnel_id or settings.kind
         place = leftovers.folder(environ)
-        if place is not None:
+        if place:
             _report(leftovers.sweep(place, tunnel), settings, number, log)
         child._pump = Pump(
             number,
@@ -98,29 +100,16 @@ class Child:
         )
         with _Opened() as opened:
             try:
-                home = opened.home()
+                home = opened.home(place)
                 secret = opened.secret(settings)
                 errors, output = opened.pipe(), opened.pipe()
                 argv = arguments(path, settings, protocol, environ, secret, plain=plain)
-                await child._loop.subprocess_exec(
-                    lambda: _Process(child),
-                    *argv,
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=output[1],
-                    stderr=errors[1],
-                    pass_fds=() if secret is None else (secret,),
-                    start_new_session=True,  # no signal of a terminal reaches it
-                    env=environment(environ, home),
-                    cwd=home,
-                )
+                child._start(argv, environment(environ, home), output[1], errors[1], secret)
             except OSError as error:
                 raise binary.failed(error, path) from error
-            child.started = child._loop.time()
             child._pump.watch(opened.keep(errors[0]), opened.keep(output[0]))
-            noted = leftovers.note(place, child.pid, path, tunnel) if place is not None else None
+            noted = leftovers.note(Path(home), child.pid, path, tunnel) if place else None
             child._held = _Held(opened.keep_home(), noted)
-        if child._code is not None:  # so soon
-            child._ended()
         return child
 
     def terminate(self) -> None:
@@ -140,6 +129,24 @@ class Child:
     async def wait(self) -> Exit:
         """Its end, once it is reaped and nothing of it is open."""
         return await asyncio.shield(self._end)
+
+    def _start(
+        self, argv: list[str], environ: dict[str, str], output: int, errors: int, secret: int | None
+    ) -> None:
+        # Popen by itself and not the loop's: that of uvloop leaves descriptors open in the child.
+        # The parent-death signal is tied to the thread that starts it, which is the loop's here.
+        self._process = Popen(  # noqa: S603 - the program that the configuration names
+            argv,
+            stdin=DEVNULL,
+            stdout=output,
+            stderr=errors,
+            pass_fds=() if secret is None else (secret,),
+            start_new_session=True,  # no signal of a terminal reaches it
+            env=environ,
+            cwd=environ["HOME"],
+        )
+        self.pid, self.started = self._process.pid, self._loop.time()
+        _when_ended(self._loop, self._process, self._exited)
 
     # -- what happens to it
 
@@ -163,10 +170,6 @@ class Child:
 
     def _exited(self, code: int) -> None:
         self._code = code
-        if hasattr(self, "_held"):
-            self._ended()
-
-    def _ended(self) -> None:
         self._kill_group()  # what it may have left behind
         if self._pump.is_open:
             self._late = self._loop.call_later(LAST_WORDS, self._finish)
@@ -249,24 +252,30 @@ def environment(environ: Mapping[str, str], home: str) -> dict[str, str]:
     return {"PATH": os.defpath, **kept, "HOME": home}
 
 
-class _Process(SubprocessProtocol):
-    """Hands the end of a process on to its child."""
+def _when_ended(
+    loop: asyncio.AbstractEventLoop, process: Popen[bytes], ended: Callable[[int], None]
+) -> None:
+    """Reap a process once it ends, and say so from the loop, on whatever loop that is."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except (AttributeError, OSError):  # another system, or no descriptor is left
+        threading.Thread(target=_wait, args=(loop, process, ended), daemon=True).start()
+        return
 
-    def __init__(self, child: Child) -> None:
-        self._child = child
-        self._transport: SubprocessTransport | None = None
+    def readable() -> None:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+        ended(process.wait())
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, SubprocessTransport)
-        self._transport = transport
-        self._child.pid = transport.get_pid()
+    loop.add_reader(descriptor, readable)
 
-    def process_exited(self) -> None:
-        assert self._transport is not None
-        code = self._transport.get_returncode()
-        assert code is not None
-        self._child._exited(code)
-        self._transport.close()
+
+def _wait(
+    loop: asyncio.AbstractEventLoop, process: Popen[bytes], ended: Callable[[int], None]
+) -> None:
+    code = process.wait()
+    with contextlib.suppress(RuntimeError):  # the loop is closed
+        loop.call_soon_threadsafe(ended, code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,8 +306,9 @@ class _Opened:
         if self._home is not None:
             shutil.rmtree(self._home, ignore_errors=True)
 
-    def home(self) -> str:
-        self._home = tempfile.mkdtemp(prefix="llm-tunnel-")  # mode 0700
+    def home(self, place: Path | None) -> str:
+        """A new folder of mode 0700."""
+        self._home = tempfile.mkdtemp(prefix=leftovers.HOME, dir=place)
         return self._home
 
     def keep_home(self) -> str:

@@ -7,14 +7,18 @@ started, so that no stranger with the same number is ever taken for it.
 import contextlib
 import json
 import os
+import shutil
 import signal
 import stat
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 MOST = 64  # files that are looked at
+
+HOME = "home-"  # how the folders of children begin
 
 _NAME = "llm-sidecar"
 
@@ -27,6 +31,7 @@ class Record:
     started: int
     binary: str
     tunnel: str
+    home: str  # the name of its folder, beside this file
     supervisor: int
     supervisor_started: int
 
@@ -52,13 +57,13 @@ def folder(environ: Mapping[str, str]) -> Path | None:
     return path if mine and not found.st_mode & 0o077 else None
 
 
-def note(place: Path, pid: int, binary: str, tunnel: str) -> Path | None:
+def note(home: Path, pid: int, binary: str, tunnel: str) -> Path | None:
     """Write down a child of this process; None where that is not possible."""
     started, ours = started_at(pid), started_at(os.getpid())
     if started is None or ours is None:
         return None
-    path = place / f"{pid}.json"
-    record = Record(pid, started, binary, tunnel, os.getpid(), ours)
+    path = home.with_name(f"{pid}.json")
+    record = Record(pid, started, binary, tunnel, home.name, os.getpid(), ours)
     try:
         path.write_text(json.dumps(asdict(record)), encoding="utf-8")
     except OSError:
@@ -70,18 +75,23 @@ def sweep(place: Path, tunnel: str) -> Swept:
     """End the children of supervisors that are gone; tell which others run this tunnel."""
     ended: list[int] = []
     others: list[int] = []
-    for path in sorted(place.glob("*.json"))[:MOST]:
+    try:
+        found = sorted(place.glob("*.json"))[:MOST]
+    except OSError:
+        return Swept()
+    for path in found:
         record = _read(path)
-        if record is None or started_at(record.pid) != record.started:
+        if record is None:
             _remove(path)
         elif started_at(record.supervisor) == record.supervisor_started:
             if record.tunnel == tunnel and record.supervisor != os.getpid():
                 others.append(record.supervisor)
         else:
-            if _is_still(record):
+            if started_at(record.pid) == record.started and _is_still(record):
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(record.pid, signal.SIGKILL)  # each leads a group of its own
                     ended.append(record.pid)
+            shutil.rmtree(place / record.home, ignore_errors=True)
             _remove(path)
     return Swept(tuple(ended), tuple(sorted(set(others))))
 
@@ -115,14 +125,21 @@ def _is_still(record: Record) -> bool:
 
 def _read(path: Path) -> Record | None:
     try:
-        record = Record(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        told = json.loads(path.read_text(encoding="utf-8"))
+        record = Record(
+            **{each.name: _checked(each.type, told[each.name]) for each in fields(Record)}
+        )
+    except (OSError, ValueError, TypeError, LookupError):
         return None
-    numbers = record.pid, record.started, record.supervisor, record.supervisor_started
-    texts = record.binary, record.tunnel
-    if not all(isinstance(each, int) and each > 0 for each in numbers) or record.pid == 1:
-        return None
-    return record if all(isinstance(each, str) for each in texts) else None
+    return record if record.home.startswith(HOME) and "/" not in record.home else None
+
+
+def _checked(kind: object, value: Any) -> Any:
+    if kind is int and isinstance(value, int) and value > 1:
+        return value
+    if kind is str and isinstance(value, str):
+        return value
+    raise ValueError
 
 
 def _remove(path: Path) -> None:

@@ -56,7 +56,7 @@ _CONTROL = re.compile(
 _TEXT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d) ([A-Z]{3}) ")
 _FIELD = re.compile(r' ([A-Za-z][\w-]*)=("(?:[^"\\]|\\.)*"|[^ "]*)(?= |\Z)')
 _GO_LOG = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d ")
-_DUMP = re.compile(r"goroutine \d|\t|(?:[\w./*()-]+\.)+[\w.*()-]+\(|created by |r[0-9a-z]{1,2} +0x")
+_DUMP = re.compile(r"goroutine \d| |created by |r[0-9a-z]{1,2} +0x")
 _LEVEL_FIELD = re.compile(rb'"level":"([a-z]+)"')
 
 
@@ -194,7 +194,8 @@ def _unquoted(value: str) -> str:
 def _level_of_foreign(text: str) -> Log:
     if text.startswith(("panic:", "fatal error:", "Incorrect Usage")):
         return "error"
-    if _DUMP.match(text) or "UDP-Buffer-Sizes" in text:
+    name, is_call, _ = text.partition(" ")[0].partition("(")
+    if _DUMP.match(text) or (is_call and "." in name) or "UDP-Buffer-Sizes" in text:
         return "debug"  # stack dumps have a thousand lines; the buffer's size costs some speed only
     return "warning"
 

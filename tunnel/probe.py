@@ -9,6 +9,7 @@ import asyncio
 import functools
 import ipaddress
 import json
+import os
 import re
 import socket
 import ssl
@@ -197,7 +198,8 @@ def _kind_of(error: Exception) -> tuple[str, str]:
         case aiohttp.ConnectionTimeoutError():
             return "connect", "nothing answers there"
         case aiohttp.ClientConnectorError():
-            return "connect", error.os_error.strerror or "no connection came to be"
+            number = error.os_error.errno
+            return "connect", os.strerror(number) if number else "no connection came to be"
         case TimeoutError():
             return "timeout", "no answer in time"
         case _:

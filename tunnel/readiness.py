@@ -41,8 +41,8 @@ async def ask_ready(port: int, connector: str | None) -> Readiness:
         return _NO_ANSWER
     if connector is None or told.get("connectorId") != connector:
         return Readiness(Ready.FOREIGN)
-    connections = told.get("readyConnections")
-    if not _is_number(connections) or connections < 0:
+    connections = _number(told.get("readyConnections"))
+    if connections is None or connections < 0:
         return _NO_ANSWER
     return Readiness(Ready.READY if status == 200 else Ready.NOT_READY, connections)
 
@@ -52,9 +52,9 @@ async def ask_ingress(port: int) -> Ingress | None:
     answer = await _ask(port, "/config", MOST_CONFIG)
     if answer is None or answer[0] != 200 or not isinstance(answer[1], dict):
         return None
-    version, config = answer[1].get("version"), answer[1].get("config")
+    version, config = _number(answer[1].get("version")), answer[1].get("config")
     rules = config.get("ingress") if isinstance(config, dict) else None
-    if not _is_number(version) or not isinstance(rules, list):
+    if version is None or not isinstance(rules, list):
         return None
     services: list[str] = []
     hostnames: list[str] = []
@@ -112,5 +112,5 @@ async def _read(content: aiohttp.StreamReader, most: int) -> bytes | None:
     return bytes(body)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -24,7 +24,7 @@ _LOOKS_SECRET = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-_HINT = re.compile(r"auth|bearer|basic|cookie|key|token|sig", re.IGNORECASE)
+_HINT = re.compile(r"auth|bearer|basic|cookie|key|token|sig|cf-access", re.IGNORECASE)
 
 
 class Redact:
