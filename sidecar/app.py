@@ -228,8 +228,8 @@ class Sidecar:
                 raise CannotStart(_cannot_bind(name, address, place.port, error)) from error
         if name == "public":  # the files that may be open are shared from now on
             most = connections_within(_open_files())
-            self._listeners["public"].most = most // 4
-            self._listeners["data"].most = most - most // 4
+            for one in ("data", "public"):
+                self._listeners[one].most = most // 2
 
     async def _open_public(self, snapshot: Snapshot) -> None:
         """Listen for strangers where a new configuration says so and none did before."""

@@ -4,7 +4,7 @@
 for clients of this machine; `public` has the one for strangers.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from aiohttp import web
@@ -55,7 +55,7 @@ class Door(Protocol):
         """The routes on offer."""
         ...
 
-    def named(self, snapshot: Snapshot) -> tuple[str, ...]:
+    def named(self, snapshot: Snapshot) -> Collection[str]:
         """The backends that a request may name."""
         ...
 
@@ -119,9 +119,9 @@ class LocalDoor:
         """All."""
         return snapshot.routes
 
-    def named(self, snapshot: Snapshot) -> tuple[str, ...]:
+    def named(self, snapshot: Snapshot) -> Collection[str]:
         """All."""
-        return tuple(snapshot.backends)
+        return snapshot.backends
 
     def heads_early(self, snapshot: Snapshot) -> bool:
         """Never: between a client and a sidecar on one machine nobody cuts a silence."""

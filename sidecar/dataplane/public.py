@@ -5,7 +5,7 @@ before its sender is known, and nobody waits here: who has failed too often is t
 """
 
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -270,7 +270,7 @@ class PublicDoor:
         """Those that are public."""
         return snapshot.routes.published
 
-    def named(self, snapshot: Snapshot) -> tuple[str, ...]:
+    def named(self, snapshot: Snapshot) -> Collection[str]:
         """None: a stranger asks for models."""
         return ()
 
