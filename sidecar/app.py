@@ -13,16 +13,17 @@ import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 from aiohttp import web
-from tunnel.supervisor import Supervisor
 
 from sidecar import __version__
 from sidecar.config.faults import ConfigError
 from sidecar.config.load import Loaded
 from sidecar.config.snapshot import Doors, Drain, Listener, Snapshot
+from sidecar.control.access import AccessKeys
 from sidecar.control.admin import Admin
 from sidecar.control.background import keep_running, watch_loop
 from sidecar.control.catalogue import Catalogue
@@ -30,12 +31,14 @@ from sidecar.control.operate import Operator
 from sidecar.control.prober import Prober
 from sidecar.control.reload import Addresses, Reloader
 from sidecar.control.socket import ControlSocket, ControlSocketError, TunnelDoor
+from sidecar.dataplane.door import LocalDoor
 from sidecar.dataplane.echo import EchoUpstream
 from sidecar.dataplane.executor import Executor
 from sidecar.dataplane.gate import Gate
 from sidecar.dataplane.images import ImageFetcher
 from sidecar.dataplane.job import Clock
-from sidecar.dataplane.listener import Handler, HttpListener
+from sidecar.dataplane.listener import NO_ATTEMPTS, Handler, HttpListener
+from sidecar.dataplane.public import Lent, PublicDoor
 from sidecar.dataplane.server import DataServer, Program
 from sidecar.dataplane.upstream import HttpUpstream
 from sidecar.runtime.clients import ClientUsage
@@ -45,6 +48,7 @@ from sidecar.runtime.report import Report
 from sidecar.runtime.store import BackendKey, RuntimeStore
 from sidecar.telemetry.collector import StateCollector
 from sidecar.telemetry.instruments import Instruments
+from tunnel.build import supervisor
 from tunnel.config import proof_secret
 from tunnel.facts import Facts
 from tunnel.metrics import TunnelMetrics
@@ -103,15 +107,7 @@ class Sidecar:
         self._own_secret = secrets.token_bytes(32)  # for the proofs of a quick tunnel
         self._proof: Proof | None = None
         self.tunnel_metrics = TunnelMetrics(self.instruments.metrics.registry, self._tunnel_facts)
-        self.tunnel = Supervisor(
-            None,
-            now=clock.now,
-            draw=clock.draw,
-            observer=self.tunnel_metrics,
-            replica=self._instance,
-            environ=os.environ,
-            publish=publish,
-        )
+        self.tunnel = supervisor(clock, self.tunnel_metrics, publish, self._instance, os.environ)
         self.images = ImageFetcher()
         gate = Gate(self.store, self.current)
         self.data = DataServer(
@@ -119,7 +115,6 @@ class Sidecar:
                 current=self.current,
                 store=self.store,
                 life=self.life,
-                report=self.report,
                 recorder=recorder,
                 images=self.images,
                 gate=gate,
@@ -138,25 +133,42 @@ class Sidecar:
             ),
             self.clock,
         )
+        redact = self.instruments.redact
+        self.access = AccessKeys(self.current, self.clock.now, self.clock.draw)
+        self.local = LocalDoor(self.store.line, redact, self.report.health)
+        self.public = PublicDoor(
+            Lent(
+                redact=redact,
+                current=self.current.get,
+                now=self.clock.now,
+                rejected=recorder.turned_away,
+                used=self.clients.used,
+                verify=self.access.verify,
+                probe=self._answer_probe,
+            )
+        )
         self.admin = Admin(self.current, self.life, self.report, self.instruments)
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._told_to_reload = asyncio.Event()
-        self._runners: list[web.ServerRunner] = []
+        self._runners: dict[str, web.ServerRunner] = {}
         self._listeners: dict[str, HttpListener] = {}
 
     async def _swapped(self, snapshot: Snapshot, gone: Collection[BackendKey]) -> None:
         for key in gone:
             await self.upstream.forget(key)
+        if "public" in self._listeners:  # else nothing listens yet
+            await self._open_public(snapshot)
+        self.access.wake()
         self.catalogue.wake()
         self.prober.wake()
-        self._expose(snapshot)
+        self.expose(snapshot)
 
-    def _expose(self, snapshot: Snapshot) -> None:
+    def expose(self, snapshot: Snapshot) -> None:
         """Let the tunnel and the answers to its probes follow the configuration."""
         settings = snapshot.tunnel
         assert settings is None or isinstance(settings, Settings)
-        had, secret = self.tunnel.settings is not None, b""
+        had, secret = self.tunnel.wanted is not None, b""
         if settings is not None:
             if not settings.proof_secret:
                 settings = replace(settings, proof_secret=self._own_secret)
@@ -174,7 +186,7 @@ class Sidecar:
         return self._proof.answer(path, self._instance, connector) if self._proof else None
 
     def _tunnel_facts(self) -> Facts | None:
-        return self.tunnel.facts() if self.tunnel.settings is not None else None
+        return self.tunnel.facts() if self.tunnel.wanted is not None else None
 
     def _tunnel_status(self) -> Mapping[str, object] | None:
         facts = self._tunnel_facts()
@@ -193,8 +205,10 @@ class Sidecar:
             self.instruments.redact,
         )
         try:
-            await self._listen("data", self.data.handle, place.data)
+            await self._listen("data", partial(self.data.handle, door=self.local), place.data)
             await self._listen("admin", self.admin.handle, place.admin)
+            public = snapshot.public.listener if snapshot and snapshot.public else None
+            await self._listen("public", partial(self.data.handle, door=self.public), public)
             await control.open()
             self.reloader.bound = Addresses.of(place)
             with self._signals():
@@ -203,7 +217,7 @@ class Sidecar:
             raise CannotStart(str(error)) from error
         finally:
             await control.close()
-            for runner in reversed(self._runners):
+            for runner in reversed(self._runners.values()):
                 await runner.cleanup()
             await self.upstream.close()
 
@@ -213,6 +227,7 @@ class Sidecar:
             "reload": self.reloader.run,
             "reload by signal": self._reload_when_told,
             "tunnel": self.tunnel.run,
+            "access keys": self.access.run,
             "loop lag": lambda: watch_loop(self.instruments.metrics.loop_lag.set),
             **self.asking(),
         }
@@ -237,21 +252,50 @@ class Sidecar:
         snapshot = self.current.get()
         return snapshot.limits.header if snapshot else DEFAULT_HEADER_LIMIT
 
-    async def _listen(self, name: str, handle: Handler, place: Listener) -> None:
+    async def _listen(self, name: str, handle: Handler, place: Listener | None) -> None:
+        """Make a listener; without a place it listens to nothing yet. Raises CannotStart."""
         most = ADMIN_CONNECTIONS if name == "admin" else connections_within(_open_files())
-        server = self._listeners[name] = HttpListener(handle, self._header_limit, _new_id, most)
-        runner = web.ServerRunner(server, shutdown_timeout=LAST_WORDS)
-        self._runners.append(runner)
+        told = {} if name == "public" else NO_ATTEMPTS
+        server = HttpListener(handle, self._header_limit, _new_id, most, told)
+        self._listeners[name] = server
+        runner = self._runners[name] = web.ServerRunner(server, shutdown_timeout=LAST_WORDS)
         await runner.setup()
+        if place is not None:
+            await self._bind(name, place)
+
+    async def _bind(self, name: str, place: Listener) -> None:
+        """Listen at a place. Raises CannotStart."""
         for address in place.addresses:
             try:
-                await web.TCPSite(runner, address, place.port).start()
+                await web.TCPSite(self._runners[name], address, place.port).start()
             except OSError as error:
                 # a host without IPv6 is no reason to fail: loopback has its other address
                 if ":" in address and len(place.addresses) > 1 and error.errno in _NO_IPV6:
                     _log.debug("no IPv6 here: %s is left out", address)
                     continue
                 raise CannotStart(_cannot_bind(name, address, place.port, error)) from error
+        if name == "public":  # the files that may be open are shared from now on
+            most = connections_within(_open_files())
+            for one in ("data", "public"):
+                self._listeners[one].most = most // 2
+
+    async def _open_public(self, snapshot: Snapshot) -> None:
+        """Listen for strangers where a new configuration says so and none did before."""
+        runner, public = self._runners["public"], snapshot.public
+        if public is None or runner.sites:
+            return
+        try:
+            await self._bind("public", public.listener)
+        except CannotStart as error:
+            for site in list(runner.sites):  # on one address of two
+                await site.stop()
+            self.current.public_fault = str(error)
+            _log.error("the public listener is not open: %s", error)
+        else:
+            self.current.public_fault = ""
+            if self.reloader.bound is not None:
+                public_now = Addresses.of(snapshot).public
+                self.reloader.bound = self.reloader.bound._replace(public=public_now)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -311,7 +355,7 @@ class Sidecar:
         """Tell the balancer first, and close the door once it has had the time to listen."""
         self.life.settling = True
         await asyncio.sleep(settle)
-        for site in [site for runner in self._runners[:1] for site in runner.sites]:
+        for site in [site for name in ("data", "public") for site in self._runners[name].sites]:
             await site.stop()
 
     async def _until_quiet(self) -> None:

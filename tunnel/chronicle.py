@@ -11,7 +11,7 @@ from tunnel.events import Cause, Sighting
 from tunnel.facts import Facts, Reason, State
 from tunnel.settings import Settings
 from tunnel.slot import Slot
-from tunnel.steps import Action, CountProbe, CountRecovery, CountRestart, Publish, Tell
+from tunnel.steps import Action, CountRecovery, CountRestart, Publish, Tell
 from tunnel.telling import News
 from tunnel.verdict import Verdict
 
@@ -69,7 +69,7 @@ class Chronicle:
     def probed(self, verdict: Verdict, sighting: Sighting, now: float) -> list[Action]:
         """A probe was judged; a line only where it says something else than the one before."""
         before, self.verdict, self.verdict_at = self.verdict, verdict, now
-        told: list[Action] = [CountProbe(verdict)]
+        told: list[Action] = []
         is_news = verdict is not before and verdict not in (Verdict.CARRIED, Verdict.OTHER)
         if is_news:
             what = sighting.detail or sighting.error or f"status {sighting.status}"

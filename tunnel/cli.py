@@ -13,20 +13,21 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from tunnel.admin import Admin
+from tunnel.build import supervisor
 from tunnel.facts import Facts
 from tunnel.metrics import TunnelMetrics
 from tunnel.probe import look_local
 from tunnel.proof import Proof
 from tunnel.reading import Read, Unusable, read
 from tunnel.settings import Settings
-from tunnel.supervisor import Supervisor
 
 EX_CONFIG = 78  # as in sysexits.h
 LOOK_EVERY = 2.0  # seconds between two looks at the files
@@ -69,6 +70,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return asyncio.run(_Alone(options.config, first).run(host.strip("[]"), int(port)))
 
 
+class SystemClock(NamedTuple):
+    """The system's time and chance."""
+
+    now: Callable[[], float]
+    draw: Callable[[], float]
+
+
 class _Alone:
     """One supervisor, its file and its admin listener."""
 
@@ -79,14 +87,9 @@ class _Alone:
         registry = CollectorRegistry()
         metrics = TunnelMetrics(registry, self._facts)
         metrics.begin()
-        self._supervisor = Supervisor(
-            None,
-            now=time.monotonic,
-            draw=random.random,
-            observer=metrics,
-            replica=secrets.token_hex(8),
-            environ=os.environ,
-            publish=lambda url: print(url, flush=True),
+        clock = SystemClock(time.monotonic, random.random)
+        self._supervisor = supervisor(
+            clock, metrics, lambda url: print(url, flush=True), secrets.token_hex(8), os.environ
         )
         self._admin = Admin(self._facts, time.monotonic, registry)
         self._stop, self._look = asyncio.Event(), asyncio.Event()

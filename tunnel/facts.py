@@ -71,9 +71,6 @@ class Observer(Protocol):
     def recovered(self, seconds: float) -> None:
         """From the loss of the tunnel to the moment it carried again."""
 
-    def probed(self, verdict: str) -> None:
-        """A probe was judged."""
-
     def logged(self, level: Log) -> None:
         """The child wrote a line."""
 

@@ -76,10 +76,11 @@ def _filled(value: Any, environ: Mapping[str, str], faults: list[str]) -> Any:
         return value
 
     def fill(found: re.Match[str]) -> str:
-        told = environ.get(found[1], found[2])
+        told: str | None = environ.get(found[1], found[2])
         if told is None:
             faults.append(f"found ${{{found[1]}}}, expected a variable that is set")
-        return told or ""
+            return ""
+        return told
 
     return _VARIABLE.sub(fill, value)
 

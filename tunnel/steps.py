@@ -10,7 +10,6 @@ from typing import TypeAlias
 from tunnel.events import Cause, Exit, Readiness, Sighting, Told
 from tunnel.facts import Log, Reason
 from tunnel.settings import Protocol, Settings
-from tunnel.verdict import Verdict
 
 # -- told by whoever owns the tunnel
 
@@ -226,13 +225,6 @@ class CountRecovery:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class CountProbe:
-    """A probe was judged."""
-
-    verdict: Verdict
-
-
 Action: TypeAlias = (
     Spawn
     | Terminate
@@ -249,5 +241,4 @@ Action: TypeAlias = (
     | CountExit
     | CountStart
     | CountRecovery
-    | CountProbe
 )

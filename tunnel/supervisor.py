@@ -106,6 +106,11 @@ class Supervisor:
         self._is_over = True
         self._woken.set()
 
+    @property
+    def wanted(self) -> Settings | None:
+        """What shall run."""
+        return self._wanted
+
     def facts(self) -> Facts:
         """What is known of it now."""
         return self._machine.facts(self._world.clock.now())
@@ -180,8 +185,6 @@ class Supervisor:
                 observer.started(seconds)
             case steps.CountRecovery(seconds):
                 observer.recovered(seconds)
-            case steps.CountProbe(verdict):
-                observer.probed(str(verdict))
             case _:
                 pass
 

@@ -19,7 +19,7 @@ from watchfiles import awatch
 
 from sidecar.config.faults import ConfigError
 from sidecar.config.load import Loaded, is_unchanged
-from sidecar.config.snapshot import Doors, Snapshot
+from sidecar.config.snapshot import Doors, Listener, Snapshot
 from sidecar.runtime.current import Current
 from sidecar.runtime.store import BackendKey, RuntimeStore
 from sidecar.telemetry.instruments import Instruments
@@ -59,14 +59,18 @@ class Addresses(NamedTuple):
     data: str
     admin: str
     control: str
+    public: str | None = None  # None: nothing listens there yet
 
     @classmethod
     def of(cls, doors: Doors | Snapshot) -> "Addresses":
         """Where a snapshot, or what stands in for one, wants to listen."""
-        data, admin = (
-            f"{', '.join(one.addresses)} port {one.port}" for one in (doors.data, doors.admin)
-        )
-        return cls(data, admin, doors.control_socket)
+        public = doors.public.listener if isinstance(doors, Snapshot) and doors.public else None
+        at = None if public is None else _words(public)
+        return cls(_words(doors.data), _words(doors.admin), doors.control_socket, at)
+
+
+def _words(place: Listener) -> str:
+    return f"{', '.join(place.addresses)} port {place.port}"
 
 
 class Reloader:
@@ -194,6 +198,8 @@ class Reloader:
         )
         if any(backend.echo and backend.enabled for backend in snapshot.backends.values()):
             _log.warning("the built-in echo is among the backends: no model answers there")
+        if snapshot.public is not None and snapshot.public.is_open:
+            _log.warning("the public listener is open: everybody who knows its address may use it")
         for warning in self._current.warnings:
             _log.warning("%s", warning)
         for sentence in self._current.restart_needed:
@@ -203,12 +209,14 @@ class Reloader:
         if self.bound is None:
             return ()
         wanted = Addresses.of(snapshot)
-        names = ("listeners.data", "listeners.admin", "listeners.control.socket")
+        names = (
+            "listeners.data", "listeners.admin", "listeners.control.socket", "listeners.public",
+        )  # fmt: skip
         return tuple(
             f"restart needed: {name} is {new} in the configuration, but this process has {old}; "
             "everything else is applied"
             for name, old, new in zip(names, self.bound, wanted, strict=True)
-            if old != new
+            if old != new and None not in (old, new)  # one that comes or goes needs none
         )
 
     def _done(self, result: Result) -> Reload:

@@ -10,18 +10,17 @@ from enum import Enum
 
 from aiohttp import web
 
+from sidecar.dataplane.telling import Manner
 from sidecar.neutral.problem import AttemptFailed, Problem, ProblemKind
 from sidecar.wire import json
 from sidecar.wire.contract import Dialect
+from sidecar.wire.framing import SSE, sse
 
 SERVER = "llm-sidecar"
 WORTH_COMPRESSING = 256  # bytes
 KEPT_LIMIT = 1024 * 1024  # bytes of a stream that are kept, so that it can be taken up again
 
-_STREAM_HEADERS = {
-    "cache-control": "no-cache",
-    "x-accel-buffering": "no",
-}
+_OPENLY = Manner()
 
 
 class State(Enum):
@@ -42,9 +41,11 @@ class Answer:
         dialect: Dialect,
         request_id: str,
         on_content: Callable[[], None],
+        manner: Manner = _OPENLY,
     ) -> None:
         self._http = http
         self._on_content = on_content
+        self._manner = manner
         self.dialect = dialect
         self._response: web.StreamResponse | None = None
         self.state = State.OPEN
@@ -88,8 +89,14 @@ class Answer:
         return None if self._kept is None else bytes(self._kept)
 
     async def whole(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """Send a whole answer."""
-        response = web.Response(status=status, body=body, headers={**headers, **self.common})
+        """Send a whole answer; behind an early head all of it but the body is too late."""
+        if self.state is State.HEAD:
+            self._content_begins()
+            await self._send(body)
+            await self.finish()
+            return
+        told = self._manner.headers({**headers, **self.common})
+        response = web.Response(status=status, body=body, headers=told)
         if len(body) > WORTH_COMPRESSING and _takes_gzip(self._http.headers):
             response.enable_compression(web.ContentCoding.gzip)
             response.headers.add("Vary", "Accept-Encoding")
@@ -104,13 +111,18 @@ class Answer:
     async def begin(self, status: int, headers: Mapping[str, str]) -> None:
         """Send the head of a body that will flow, as its headers describe it."""
         self._content_begins()
-        await self._prepare(web.StreamResponse(status=status, headers={**headers, **self.common}))
+        told = self._manner.headers({**headers, **self.common})
+        await self._prepare(web.StreamResponse(status=status, headers=told))
 
-    async def begin_early(self, fail: Callable[[Problem], bytes]) -> None:
-        """Send the head of a stream before any backend has an answer."""
+    async def begin_early(self, fail: Callable[[Problem], bytes], *, as_json: bool = False) -> None:
+        """Send the head before any backend has an answer: of a stream, or of a whole answer.
+
+        `fail` words what stands in the place of the rest where none comes.
+        """
         self._fail = fail
         self.state = State.HEAD
-        await self._prepare(self._events({}))
+        kind = "application/json" if as_json else self._stream_type
+        await self._prepare(self._flowing({}, kind))
 
     async def begin_events(
         self, headers: Mapping[str, str], fail: Callable[[Problem], bytes]
@@ -126,12 +138,16 @@ class Answer:
         self.has_content = True
         self._content_begins()
         if not has_head:
-            await self._prepare(self._events(headers))
+            await self._prepare(self._flowing(headers, self._stream_type))
 
-    def _events(self, headers: Mapping[str, str]) -> web.StreamResponse:
-        kind = {"content-type": self.dialect.framing.content_type}
-        told = {**headers, **_STREAM_HEADERS, **kind, **self.common}
-        return web.StreamResponse(status=200, headers=told)
+    @property
+    def _stream_type(self) -> str:
+        return SSE.content_type if self._manner.as_events else self.dialect.framing.content_type
+
+    def _flowing(self, headers: Mapping[str, str], kind: str) -> web.StreamResponse:
+        flow = {"cache-control": self._manner.flow, "x-accel-buffering": "no"}
+        told = {**headers, **flow, "content-type": kind, **self.common}
+        return web.StreamResponse(status=200, headers=self._manner.headers(told))
 
     def _content_begins(self) -> None:
         self.state = State.CONTENT
@@ -163,7 +179,7 @@ class Answer:
         self.written += 1
         self._writing += 1
         try:
-            await self.response.write(data)
+            await self.response.write(_as_events(data) if self._manner.as_events else data)
         except ConnectionError:
             raise _gone() from None
         finally:
@@ -192,6 +208,11 @@ class Answer:
             return
         await self.write(self._fail(problem))
         await self.finish()
+
+
+def _as_events(lines: bytes) -> bytes:
+    """Lines of JSON as server-sent events."""
+    return b"".join(sse(line) for line in lines.split(b"\n") if line)
 
 
 def _gone() -> AttemptFailed:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from sidecar.config.snapshot import Snapshot
-from sidecar.dataplane import headers, intake
+from sidecar.dataplane import intake
 from sidecar.dataplane.answer import Answer
 from sidecar.dataplane.endpoints import Asked
+from sidecar.dataplane.guest import Guest
 from sidecar.dataplane.intake import Inbound, Upload
 from sidecar.dataplane.listener import headers_too_large
 from sidecar.dialects import DIALECTS
@@ -23,11 +24,7 @@ def check_doors(
     http: web.BaseRequest, asked: Asked, answer: Answer, snapshot: Snapshot | None
 ) -> None:
     """Raises RequestRefused: web pages, tunnels, foreign names, heads too large or ambiguous."""
-    try:
-        intake.check_framing(http)
-    except RequestRefused:
-        answer.closing = True  # whatever comes next on this connection may be part of it
-        raise
+    check_framing(http, answer)
     address = http.get_extra_info("sockname")
     problem = doors.refuse(
         http.method,
@@ -42,9 +39,23 @@ def check_doors(
     if origin := http.headers.get("Origin"):
         answer.common |= {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
     if snapshot is not None:
-        size = sum(len(name) + len(value) + 4 for name, value in http.raw_headers)
-        if size > snapshot.limits.header:
-            raise RequestRefused(headers_too_large(snapshot.limits.header))
+        check_size(http, snapshot)
+
+
+def check_framing(http: web.BaseRequest, answer: Answer) -> None:
+    """Raises RequestRefused for what is not one request beyond doubt."""
+    try:
+        intake.check_framing(http)
+    except RequestRefused:
+        answer.closing = True  # whatever comes next on this connection may be part of it
+        raise
+
+
+def check_size(http: web.BaseRequest, snapshot: Snapshot) -> None:
+    """Raises RequestRefused for a head that is too large."""
+    size = sum(len(name) + len(value) + 4 for name, value in http.raw_headers)
+    if size > snapshot.limits.header:
+        raise RequestRefused(headers_too_large(snapshot.limits.header))
 
 
 def preflight(http: web.BaseRequest) -> dict[str, str]:
@@ -72,9 +83,9 @@ def trail(http: web.BaseRequest, instance: str) -> str:
 
 
 async def read(
-    http: web.BaseRequest, asked: Asked, snapshot: Snapshot, paths: Sequence[str]
+    http: web.BaseRequest, asked: Asked, snapshot: Snapshot, paths: Sequence[str], guest: Guest
 ) -> Inbound:
-    """What the client asks. Raises RequestRefused; `paths` are those that it may have meant."""
+    """What the guest asks. Raises RequestRefused; `paths` are those that it may have meant."""
     upload: Upload | None = None
     raw, body, facts = b"", json.NOTHING, RequestFacts(asked.operation)
     if asked.operation is Operation.OPAQUE:
@@ -96,11 +107,11 @@ async def read(
         method=http.method,
         path=http.rel_url.raw_path,
         query=http.rel_url.raw_query_string,
-        headers=tuple(http.headers.items()),
+        headers=guest.headers,
         raw=raw,
         body=body,
-        key=headers.client_key(http.headers),
-        peer=http.remote or "",
+        key=guest.key,
+        peer=guest.peer,
         upload=upload,
     )
 

@@ -1,5 +1,6 @@
 """Whose path a request asks for: the dialects' endpoints and pages, in one table."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -85,6 +86,36 @@ class Endpoints:
         """All that can be asked for, for an error message."""
         told = [path for one in self._dialects for path in (*one.endpoints, *one.listings)]
         return list(dict.fromkeys(path for path in told if path != "/"))
+
+
+# nothing in it is encoded, and no segment is empty or begins with a dot
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]*(/[A-Za-z0-9][A-Za-z0-9._:@+-]*)*")
+
+
+class Exposed:
+    """What the public listener offers: the dialects say it, and nothing else is there."""
+
+    def __init__(self, dialects: Sequence[Dialect]) -> None:
+        self._methods = {
+            path: method
+            for dialect in dialects
+            for method, paths in (("POST", dialect.endpoints), ("GET", dialect.listings))
+            for path in paths
+            if path in dialect.exposed
+        }
+        starts = (dialect.model_path for dialect in dialects)
+        self._starts = tuple(
+            start for start in starts if start and any(start in one.exposed for one in dialects)
+        )
+
+    def method(self, path: str) -> str | None:
+        """The one method that a path takes, as it stands in the request; None: it is not there."""
+        if method := self._methods.get(path):
+            return method
+        for start in self._starts:
+            if path.startswith(start) and _MODEL.fullmatch(path, len(start)):
+                return "GET"
+        return None
 
 
 def _has_page(dialect: Dialect, path: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from types import TracebackType
 
-from sidecar.config.snapshot import Backend, Snapshot
+from sidecar.config.snapshot import Backend
 from sidecar.dataplane.intake import Inbound
 from sidecar.neutral.problem import Problem, ProblemKind, RequestRefused
 from sidecar.policy.admission import Bounds, Line, Shed, Stage, Ticket, told
@@ -102,13 +102,10 @@ class Gate:
         shed = await place.take(line, bounds, patience)
         return None if shed is None else told(shed, line, bounds())
 
-    async def to_listener(self, place: Place, snapshot: Snapshot, patience: float) -> None:
-        """A place among all requests. Raises RequestRefused."""
-        line = self._store.line
-
-        def bounds() -> Bounds:
-            return (self._current.get() or snapshot).data.bounds
-
+    async def to_listener(
+        self, place: Place, line: Line, bounds: Callable[[], Bounds], patience: float
+    ) -> None:
+        """A place among all requests of a listener. Raises RequestRefused."""
         shed = await place.take(line, bounds, patience)
         if shed is not None:
             raise RequestRefused(_overloaded(told(shed, line, bounds())))

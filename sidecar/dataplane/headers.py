@@ -60,7 +60,8 @@ def _may_pass(name: str, named_by_connection: set[str]) -> bool:
     if name in _HOP_BY_HOP or name in _OURS or name in named_by_connection:
         return False
     denied = (_CREDENTIALS, _PATH, _STEERING)
-    return not any(pattern.fullmatch(name) for pattern in denied)
+    read_as = name.replace("_", "-")  # some servers make no difference
+    return not any(pattern.fullmatch(read_as) for pattern in denied)
 
 
 def towards_client(headers: Mapping[str, str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ answer must be read within a time, and past the limit of connections the idle on
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
@@ -25,22 +25,30 @@ KEEP_ALIVE = 3600.0  # seconds for which a connection may wait for its next requ
 UNREAD = 300.0  # seconds in which a client must take some of what it is sent
 TICK = 1.0  # seconds between two looks at heads that have not come
 
+NO_ATTEMPTS = {"x-sidecar-attempts": "0"}
+
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class HttpListener(web.Server):
     """Hands requests to a handler, which is cancelled when its client leaves.
 
-    It keeps at most `most` connections open.
+    It keeps at most `most` connections open. `common` are headers of what it answers by itself.
     """
 
     def __init__(
-        self, handle: Handler, header_limit: Callable[[], int], new_id: Callable[[], str], most: int
+        self,
+        handle: Handler,
+        header_limit: Callable[[], int],
+        new_id: Callable[[], str],
+        most: int,
+        common: Mapping[str, str] = NO_ATTEMPTS,
     ) -> None:
         super().__init__(handle, handler_cancellation=True)
         self._header_limit = header_limit
         self._new_id = new_id
-        self._most = most
+        self._common = common
+        self.most = most
         # connection → when its head must have come; since all may take as long, in that order
         self._unfinished: dict[_Protocol, float] = {}
 
@@ -57,13 +65,14 @@ class HttpListener(web.Server):
             max_headers=MOST_HEADERS,
             lingering_time=LINGER,
             new_id=self._new_id,
+            common=self._common,
             unfinished=self._unfinished,
         )
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         """Count a new connection; past the limit the oldest idle one goes, else the new one."""
         super().connection_made(handler, transport)
-        if len(self._connections) <= self._most:
+        if len(self._connections) <= self.most:
             return
         for other in self._connections:
             if isinstance(other, _Protocol) and other is not handler and other.is_idle:
@@ -89,18 +98,20 @@ class HttpListener(web.Server):
 
 
 class _Protocol(web.RequestHandler):
-    __slots__ = ("_has_begun", "_new_id", "_open_body", "_unfinished")
+    __slots__ = ("_common", "_has_begun", "_new_id", "_open_body", "_unfinished")
 
     def __init__(
         self,
         manager: web.Server,
         *,
         new_id: Callable[[], str],
+        common: Mapping[str, str],
         unfinished: dict["_Protocol", float],
         **settings: Any,
     ) -> None:
         super().__init__(manager, **settings)
         self._new_id = new_id
+        self._common = common
         self._unfinished = unfinished
         self._has_begun = False  # some of a head has come
         self._open_body: StreamReader | None = None  # of the last request, where it is not all here
@@ -237,8 +248,8 @@ class _Protocol(web.RequestHandler):
     def _told(self, problem: Problem) -> tuple[int, dict[str, str], bytes]:
         status, body = DIALECTS[0].encode_error(problem)
         headers = {
+            **self._common,
             "x-request-id": self._new_id(),
-            "x-sidecar-attempts": "0",
             "server": SERVER,
             "content-type": "application/json",
         }

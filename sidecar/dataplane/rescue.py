@@ -3,12 +3,12 @@
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import asdict, replace
 
 from sidecar.dataplane import tries
 from sidecar.dataplane.answer import Answer
 from sidecar.dataplane.headers import towards_client
 from sidecar.dataplane.passed_on import passed_on
+from sidecar.dataplane.telling import Telling
 from sidecar.neutral.problem import Exhausted, Problem, ProblemKind, SidecarError
 from sidecar.telemetry.recorder import RequestNote
 from sidecar.wire.contract import Dialect
@@ -28,25 +28,21 @@ def problem_of(error: Exception, request_id: str) -> Problem:
 
 
 async def respond(
-    answer: Answer,
-    dialect: Dialect,
-    error: Exception,
-    note: RequestNote,
-    redact: Callable[[str], str],
+    answer: Answer, dialect: Dialect, error: Exception, note: RequestNote, telling: Telling
 ) -> None:
     """Tell the client what went wrong, as far as it can still be told."""
     problem = problem_of(error, note.id)
     note.problem = problem
     if problem.kind is ProblemKind.CLIENT_GONE:
         return
+    shown = telling.may_tell(problem, note)
     try:
         if not answer.is_open:
-            await answer.fail(_told(problem, note, redact))
+            await answer.fail(telling.in_words(shown, note))
             return
-        status, body = _body(dialect, problem, note, redact)
-        headers = _headers(
-            problem, redact, has_given_up=isinstance(error, Exhausted) and bool(note.attempts)
-        )
+        status, body = _body(dialect, shown, note, telling)
+        has_given_up = isinstance(error, Exhausted) and bool(note.attempts)
+        headers = _headers(shown, telling.redact, has_given_up=has_given_up)
         if note.attempts:
             answer.common[tries.HEADER] = tries.header(note.attempts)
         await answer.whole(status, headers, body)
@@ -55,38 +51,15 @@ async def respond(
 
 
 def _body(
-    dialect: Dialect, problem: Problem, note: RequestNote, redact: Callable[[str], str]
+    dialect: Dialect, problem: Problem, note: RequestNote, telling: Telling
 ) -> tuple[int, bytes]:
     """A backend's own words where it had some, without anything that looks like a key."""
     if problem.raw is not None and problem.status is not None:
         # what other backends wrote is not told beside it
-        extension = _extension(problem, "", note, redact)
-        return problem.status, passed_on(problem.raw, dialect.error_within, extension, redact)
-    return dialect.encode_error(_told(problem, note, redact))
-
-
-def _told(problem: Problem, note: RequestNote, redact: Callable[[str], str]) -> Problem:
-    """The problem as its client is told it: what failed, what to do next, and more for machines."""
-    message = redact(problem.message)
-    if problem.advice:
-        stop = "" if message.endswith((".", "!", "?")) else "."
-        message = f"{message}{stop} {redact(problem.advice)}"
-    extension = _extension(problem, problem.message, note, redact)
-    return replace(problem, message=message, extension=extension)
-
-
-def _extension(
-    problem: Problem, told: str, note: RequestNote, redact: Callable[[str], str]
-) -> dict[str, object]:
-    extension: dict[str, object] = {"request_id": note.id}
-    if note.attempts:
-        extension["attempts"] = tries.listed(note.attempts, told, redact)
-    if problem.advice:
-        extension["advice"] = redact(problem.advice)
-    if problem.overflow is not None:
-        numbers = asdict(problem.overflow).items()
-        extension["context"] = {name: count for name, count in numbers if count is not None}
-    return extension
+        extension = telling.extension(problem, "", note)
+        body = passed_on(problem.raw, dialect.error_within, extension, telling.redact)
+        return problem.status, body
+    return dialect.encode_error(telling.in_words(problem, note))
 
 
 def _headers(

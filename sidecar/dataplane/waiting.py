@@ -1,46 +1,65 @@
-"""Signs of life for a client that waits for a stream: an early head, and keep-alives behind it."""
+"""Signs of life for a client that waits: an early head, and something behind it now and then."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from sidecar.dataplane.answer import Answer, State
 from sidecar.neutral.events import Ping, StreamFailed
-from sidecar.neutral.problem import AttemptFailed, SidecarError
-from sidecar.wire.contract import StreamEncoder
+from sidecar.neutral.problem import AttemptFailed, Problem, SidecarError
+from sidecar.wire.contract import Dialect, StreamEncoder
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """A sign of life, and how the client is told of a failure behind an early head."""
+
+    sign: bytes
+    fail: Callable[[Problem], bytes]
+    as_json: bool = False
+
+
+def in_stream(encoder: StreamEncoder) -> Signs:
+    """For a stream; `encoder` is a new one of the client's dialect."""
+    return Signs(encoder.encode(Ping()), lambda problem: encoder.encode(StreamFailed(problem)))
+
+
+def before_whole(dialect: Dialect) -> Signs:
+    """For a whole answer: JSON may have white space in front of it."""
+    return Signs(b" ", lambda problem: dialect.encode_error(problem)[1], as_json=True)
 
 
 async def attended(
-    work: Awaitable[None], answer: Answer, encoder: StreamEncoder, commit_after: float, every: float
+    work: Awaitable[None], answer: Answer, signs: Signs, commit_after: float, every: float
 ) -> None:
     """Run `work`, which writes the answer, with signs of life where it is silent.
 
     After `commit_after` seconds the client gets the head, and a sign whenever it had nothing for
-    `every` seconds. `encoder` is a new one of the client's dialect. Raises what `work` raises.
+    `every` seconds. Raises what `work` raises.
     """
     failure: SidecarError | None = None
     async with asyncio.TaskGroup() as group:
-        signs = group.create_task(_signs(answer, encoder, commit_after, every))
+        signing = group.create_task(_sign(answer, signs, commit_after, every))
         try:
             await work
         except SidecarError as error:  # as it is, not in a group
             failure = error
         finally:
-            signs.cancel()
+            signing.cancel()
     if failure is not None:
         raise failure
 
 
-async def _signs(answer: Answer, encoder: StreamEncoder, commit_after: float, every: float) -> None:
+async def _sign(answer: Answer, signs: Signs, commit_after: float, every: float) -> None:
     await asyncio.sleep(commit_after)
-    sign = encoder.encode(Ping())
     try:
         if answer.is_open:
-            await answer.begin_early(lambda problem: encoder.encode(StreamFailed(problem)))
-            await answer.stay_alive(sign)
+            await answer.begin_early(signs.fail, as_json=signs.as_json)
+            await answer.stay_alive(signs.sign)
         while answer.state is not State.ENDED:
             seen = answer.written
             await asyncio.sleep(every)
             if answer.written == seen:
-                await answer.stay_alive(sign)
+                await answer.stay_alive(signs.sign)
     except AttemptFailed:
         pass  # the client left, and the work is told so too

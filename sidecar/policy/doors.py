@@ -7,6 +7,7 @@ through a Cloudflare tunnel.
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from sidecar.neutral.problem import Problem, ProblemKind
 from sidecar.policy.locality import address
@@ -45,6 +46,24 @@ def refuse(
         or _refuse_origin(seen, origins)
         or (_refuse_media_type(method, seen) if json_only else None)
     )
+
+
+def refuse_media_type(method: str, headers: Iterable[tuple[str, str]]) -> Problem | None:
+    """Why a body may not be read: a plain form could send it, and so a foreign page."""
+    values = [value.strip() for name, value in headers if name.lower() == "content-type"]
+    return _refuse_media_type(method, {"content-type": values})
+
+
+def told_address(told: Sequence[str], peer: str | None) -> IPv4Address | IPv6Address | None:
+    """Whose request it is: the one valid address that `told` holds, else the peer's."""
+    for text in (*(told if len(told) == 1 else ()), peer or ""):
+        try:
+            found = ip_address(text)
+        except ValueError:
+            continue
+        if "%" not in text:  # a zone may be any text
+            return found
+    return None
 
 
 def _refuse_tunnel(seen: Headers) -> Problem | None:

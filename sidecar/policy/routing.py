@@ -107,26 +107,44 @@ def is_pattern(name: str) -> bool:
 
 
 class RouteTable:
-    """The routes of one snapshot, indexed so that a look-up does not grow with their number."""
+    """The routes of one snapshot, indexed so that a look-up does not grow with their number.
 
-    __slots__ = ("_default", "_exact", "_patterns", "_relay", "routes")
+    `routes` are those on offer. A name belongs to the first route that claims it, on offer or not.
+    """
 
-    def __init__(self, routes: Sequence[Route]) -> None:
-        self.routes = tuple(routes)
+    __slots__ = ("_all", "_default", "_exact", "_patterns", "_published", "_relay", "routes")
+
+    def __init__(
+        self, routes: Sequence[Route], is_offered: Callable[[Route], bool] = lambda _: True
+    ) -> None:
+        self._all = tuple(routes)
+        self.routes = tuple(route for route in self._all if is_offered(route))
+        self._published: RouteTable | None = None
+
+        def offered(route: Route | None) -> Route | None:
+            return route if route is not None and is_offered(route) else None
+
         self._exact = {
-            name.casefold(): route
-            for route in reversed(self.routes)
+            name.casefold(): offered(route)
+            for route in reversed(self._all)
             for name in route.models
             if not is_pattern(name)
         }
         self._patterns = [
-            (re.compile(translate(name.casefold())), route)
-            for route in self.routes
+            (re.compile(translate(name.casefold())), offered(route))
+            for route in self._all
             for name in route.models
             if is_pattern(name)
         ]
-        self._default = next((route for route in self.routes if route.default), None)
-        self._relay = next((route for route in self.routes if route.relay), None)
+        self._default = offered(next((route for route in self._all if route.default), None))
+        self._relay = offered(next((route for route in self._all if route.relay), None))
+
+    @property
+    def published(self) -> "RouteTable":
+        """The same routes, with nothing on offer but what is public."""
+        if self._published is None:
+            self._published = RouteTable(self._all, lambda route: route.public)
+        return self._published
 
     @property
     def default(self) -> Route | None:
@@ -139,10 +157,10 @@ class RouteTable:
         return self._relay
 
     def match(self, model: str) -> Route | None:
-        """The route that claims a model's name."""
+        """The route on offer that claims a model's name."""
         name = model.casefold()
-        if exact := self._exact.get(name):
-            return exact
+        if name in self._exact:
+            return self._exact[name]
         return next((route for pattern, route in self._patterns if pattern.match(name)), None)
 
     def plain(self, model: str) -> str:
@@ -233,12 +251,12 @@ def offered(table: RouteTable, view: Callable[[str], BackendView]) -> list[tuple
     names: dict[str, str] = {}
     for route in table.routes:
         for name in route.models:
-            if not is_pattern(name):
+            if not is_pattern(name) and table.match(name) is not None:
                 names.setdefault(name, route.name)
     for route in table.routes:
         if not any(is_pattern(name) for name in route.models):
             continue
-        if route.listed_first:
+        if route.listed_first and table.match(AUTO) is not None:
             names.setdefault(AUTO, route.name)
         for target in route.targets:
             for name in sorted(_names_at(target, view(target.backend))):

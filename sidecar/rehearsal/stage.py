@@ -9,6 +9,7 @@ import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from io import StringIO
 from typing import Literal, NoReturn
 
@@ -126,7 +127,10 @@ class Stage:
         self.scene = scene
         self._program, self._loop = program, loop
         self._listener = HttpListener(
-            program.data.handle, lambda: _ROOM, lambda: "rehearsal", CONNECTIONS
+            partial(program.data.handle, door=program.local),
+            lambda: _ROOM,
+            lambda: "rehearsal",
+            CONNECTIONS,
         )
         self._server: asyncio.Server | None = None
         self._started = 0.0

@@ -10,11 +10,12 @@ from sidecar.config.snapshot import Snapshot
 class Current:
     """The snapshot that new requests take, and how the last reload ended."""
 
-    __slots__ = ("_snapshot", "faults", "restart_needed", "warnings")
+    __slots__ = ("_snapshot", "faults", "public_fault", "restart_needed", "warnings")
 
     def __init__(self, snapshot: Snapshot | None = None) -> None:
         self._snapshot = snapshot
         self.faults = ""  # of the last attempt to load; empty after a good one
+        self.public_fault = ""  # why nothing listens at the public listener's address
         self.warnings: tuple[str, ...] = ()
         self.restart_needed: tuple[str, ...] = ()  # changes that only a restart applies
 

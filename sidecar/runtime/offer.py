@@ -4,25 +4,28 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sidecar.config.snapshot import Snapshot
-from sidecar.policy.routing import DEFAULT_TAG, offered, plan
+from sidecar.policy.routing import DEFAULT_TAG, RouteTable, offered, plan
 from sidecar.runtime.store import RuntimeStore
 from sidecar.wire.contract import ModelEntry
 
 OWNER = "llm-sidecar"
 
 
-def entries(snapshot: Snapshot, store: RuntimeStore, born: int) -> list[ModelEntry]:
+def entries(
+    snapshot: Snapshot, table: RouteTable, store: RuntimeStore, born: int
+) -> list[ModelEntry]:
     """Every name that clients may ask for, as its first target that is known describes it.
 
-    `born` is when the sidecar was started, in seconds since the epoch: a name exists since then.
+    `table` holds the snapshot's routes that are on offer to them; `born` is when the sidecar was
+    started, in seconds since the epoch: a name exists since then.
     """
     views = {name: store.view(snapshot, name) for name in snapshot.backends}
     known = {
         name: store.state(backend).entries or {} for name, backend in snapshot.backends.items()
     }
-    routes = {route.name: route for route in snapshot.routes.routes}
+    routes = {route.name: route for route in table.routes}
     found: list[ModelEntry] = []
-    for name, route in offered(snapshot.routes, views.__getitem__):
+    for name, route in offered(table, views.__getitem__):
         described = ModelEntry(name)
         for candidate in plan(routes[route], name, views.__getitem__).candidates:
             told = known[candidate.backend].get((candidate.model or "").casefold())

@@ -167,6 +167,7 @@ class Report:
     def _public(self, public: Public) -> dict[str, object]:
         return {
             "port": public.listener.port,
+            "fault": self._current.public_fault or None,
             "open": public.is_open,
             "keys": None if public.keys is None else len(public.keys),
             "access": public.access is not None,

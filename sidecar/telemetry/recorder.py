@@ -72,6 +72,10 @@ class RequestNote:
     asked_model: str | None = None
     answered_model: str | None = None
     stream: bool = False
+    client: str | None = None  # the name of its key or of its visitor, on the public listener
+    visitor: str | None = None  # whom Cloudflare Access named
+    source: str | None = None  # the address that it came from
+    refused: str | None = None  # why it is nobody's
     client_retry: int | None = None  # which try of the client's this is, 0 for the first
     attempts: list[Outcome] = field(default_factory=list)
     recoveries: list[tuple[Way, bool]] = field(default_factory=list)  # and whether it went on
@@ -223,6 +227,10 @@ def request_line(note: RequestNote) -> dict[str, object]:
     usage = note.usage
     return fields(
         id=note.id,
+        client=note.client,
+        visitor=note.visitor,
+        source=note.source,
+        refused=note.refused,
         route=note.route,
         operation=note.operation,
         model=note.asked_model,

@@ -294,6 +294,7 @@ class Dialect:
     model_path: str | None  # GET: what stands before a model's name
     managing: Sequence[str]  # starts of paths that change a backend's models
     stored: Sequence[str]  # starts of paths to what a backend has kept of earlier requests
+    exposed: frozenset[str]  # of all these, what the public listener offers, `model_path` too
     backend_paths: Mapping[Operation, str]  # relative to a backend's base URL
     probe: Probe
     base_prefix: str  # what a base URL already holds of a client's path: "/v1" or nothing

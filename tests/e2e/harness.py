@@ -23,6 +23,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import aiohttp
 import yaml
@@ -217,7 +218,7 @@ class Sidecar:
             **self._more_env,
         }
 
-    async def __aenter__(self) -> Sidecar:
+    async def __aenter__(self) -> Self:
         if self.config is not None and not self.file.exists():
             self.rewrite_config(self.config)
         file = ("--config", str(self.file)) if self.config is not None else ()

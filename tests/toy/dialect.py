@@ -48,6 +48,7 @@ DIALECT = Dialect(
     model_path=None,
     managing=(),
     stored=(),
+    exposed=frozenset({"/toy/talk", "/toy/models"}),
     backend_paths={Operation.CHAT: "/talk", Operation.MODELS: "/models"},
     probe=BARE_PROBE,
     base_prefix="/toy",

@@ -93,9 +93,6 @@ class Counts:
     def recovered(self, seconds: float) -> None:
         self.told.append(("recovered", seconds))
 
-    def probed(self, verdict: str) -> None:
-        self.told.append(("probed", verdict))
-
     def logged(self, level: Log) -> None:
         self.told.append(("logged", level))
 

@@ -29,6 +29,9 @@ DIALECT = Dialect(
     model_path="/v1/models/",
     managing=(),
     stored=(),
+    exposed=frozenset(
+        {"/v1/messages", "/v1/messages/count_tokens", "/v1/models", "/v1/models/"},
+    ),
     backend_paths={
         Operation.CHAT: "/v1/messages",
         Operation.COUNT: "/v1/messages/count_tokens",

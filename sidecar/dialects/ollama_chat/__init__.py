@@ -54,6 +54,17 @@ DIALECT = Dialect(
         "/api/blobs",
     ),
     stored=(),
+    exposed=frozenset(
+        {
+            "/api/chat",
+            "/api/generate",
+            "/api/embed",
+            "/api/embeddings",
+            "/api/tags",
+            "/api/show",
+            "/api/version",
+        }
+    ),
     backend_paths={
         Operation.CHAT: "/api/chat",
         Operation.COMPLETION: "/api/generate",

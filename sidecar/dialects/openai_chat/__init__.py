@@ -32,6 +32,15 @@ DIALECT = Dialect(
     model_path="/v1/models/",
     managing=(),
     stored=("/v1/chat/completions/",),
+    exposed=frozenset(
+        {
+            "/v1/chat/completions",
+            "/v1/completions",
+            "/v1/embeddings",
+            "/v1/models",
+            "/v1/models/",
+        }
+    ),
     backend_paths={
         Operation.CHAT: "/chat/completions",
         Operation.COMPLETION: "/completions",

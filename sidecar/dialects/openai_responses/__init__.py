@@ -29,6 +29,7 @@ DIALECT = Dialect(
     model_path=None,
     managing=(),
     stored=("/v1/responses/", "/v1/conversations"),
+    exposed=frozenset({"/v1/responses", "/v1/responses/input_tokens"}),
     backend_paths={
         Operation.CHAT: "/responses",
         Operation.MODELS: "/models",

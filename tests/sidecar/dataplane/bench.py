@@ -14,6 +14,7 @@ from sidecar.dataplane.executor import Executor
 from sidecar.dataplane.gate import Gate
 from sidecar.dataplane.intake import Inbound
 from sidecar.dataplane.job import Clock, Job, Timing
+from sidecar.dataplane.telling import Telling
 from sidecar.dataplane.upstream import RawReply, UpstreamCall
 from sidecar.neutral.problem import AttemptFailed, Problem, SidecarError
 from sidecar.policy.backoff import RetrySettings
@@ -27,6 +28,7 @@ from tests.sidecar.dataplane.exchange import exchange
 from tests.sidecar.dataplane.script import outbound
 from tests.sidecar.examples import TIMEOUTS, route, snapshot
 
+OPENLY = Telling(lambda words: words)
 AT_ONCE = RetrySettings(attempts=2, base=0.0)  # retries without a pause
 
 
@@ -106,7 +108,7 @@ class Bench:
             try:
                 await self.executor.run(job)
             except SidecarError as error:
-                await rescue.respond(answer, request.dialect, error, note, lambda words: words)
+                await rescue.respond(answer, request.dialect, error, note, OPENLY)
             self.recorder.request_ended(note)
 
         response = await exchange(act, dialect=request.dialect)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.dataplane.endpoints import Asked, Endpoints
+from sidecar.dataplane.endpoints import Asked, Endpoints, Exposed
 from sidecar.dialects import DIALECTS
 from sidecar.wire.contract import Dialect, Operation
 from tests.sidecar.dataplane.crossings import ANTHROPIC, OLLAMA, OPENAI, RESPONSES
@@ -106,3 +106,56 @@ def test_known_paths_are_named_once() -> None:
     assert len(paths) == len(set(paths))
     assert {"/v1/chat/completions", "/v1/messages", "/api/tags", "/v1/models"} <= set(paths)
     assert "/" not in paths
+
+
+EXPOSED = Exposed(DIALECTS)
+
+
+def test_what_is_exposed_is_this_and_nothing_else() -> None:
+    """A path that a dialect gets is exposed only by being named here too."""
+    exposed = set().union(*(dialect.exposed for dialect in DIALECTS))
+    assert exposed == {
+        "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/models", "/v1/models/",
+        "/v1/responses", "/v1/responses/input_tokens", "/v1/messages", "/v1/messages/count_tokens",
+        "/api/chat", "/api/generate", "/api/embed", "/api/embeddings", "/api/tags", "/api/show",
+        "/api/version",
+    }  # fmt: skip
+    for dialect in DIALECTS:
+        own = {*dialect.endpoints, *dialect.listings, dialect.model_path}
+        assert dialect.exposed <= own, dialect.name
+
+
+@pytest.mark.parametrize(
+    ("path", "method"),
+    [
+        *(
+            (path, "POST")
+            for dialect in DIALECTS
+            for path in dialect.endpoints
+            if path in dialect.exposed
+        ),
+        *((path, "GET") for one in DIALECTS for path in one.listings if path in one.exposed),
+        ("/v1/models/chat", "GET"),
+        ("/v1/models/hf.co/some-one/Model_7B:Q4_K_M", "GET"),
+        ("/v1/models/", None),
+        ("/v1/models/a/", None),
+        ("/v1/models/a//b", None),
+        ("/v1/models/a/../b", None),
+        ("/v1/models/.hidden", None),
+        ("/v1/models/a%2fb", None),
+        ("/v1/models/a?b", None),
+        ("/v1/models/a\nb", None),
+        ("/v1/chat/completions/", None),
+        ("/V1/chat/completions", None),
+        ("/", None),
+        ("/api/ps", None),
+        ("/api/delete", None),
+        ("/v1/files", None),
+        ("", None),
+    ],
+)
+def test_an_exposed_path_takes_one_method(path: str, method: str | None) -> None:
+    assert EXPOSED.method(path) == method
+    if method is not None:
+        assert find(path).operation is not Operation.OPAQUE
+        assert not find(path).manages

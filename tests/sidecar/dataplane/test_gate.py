@@ -217,13 +217,15 @@ async def test_a_removed_backend_keeps_the_bounds_that_it_had() -> None:
 
 async def test_the_listener_turns_away_what_is_too_much() -> None:
     program = Program()
-    listener = program.began_on.data
-    bound = snapshot([HOME], data=type(listener)(listener.addresses, 14400, bounds=Bounds(1, 0)))
-    program.current.swap(bound)
+    line = Line()
+
+    def bounds() -> Bounds:
+        return Bounds(1, 0)
+
     with Place(client("a")) as first, Place(client("b")) as second:
-        await program.gate.to_listener(first, bound, math.inf)
+        await program.gate.to_listener(first, line, bounds, math.inf)
         with pytest.raises(RequestRefused) as refused:
-            await program.gate.to_listener(second, bound, math.inf)
+            await program.gate.to_listener(second, line, bounds, math.inf)
     problem = refused.value.problem
     assert (problem.kind, problem.code, problem.retry_after) == (
         ProblemKind.UNAVAILABLE,

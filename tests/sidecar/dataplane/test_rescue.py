@@ -12,6 +12,7 @@ from sidecar.dataplane import rescue
 from sidecar.dataplane.answer import Answer
 from sidecar.dataplane.opening import check_status, open_answer
 from sidecar.dataplane.passage import Passage, Relay
+from sidecar.dataplane.telling import Telling
 from sidecar.dialects import DIALECTS
 from sidecar.neutral.problem import AttemptFailed, Exhausted, Problem
 from sidecar.policy.outcome import Disposition, Outcome
@@ -130,7 +131,7 @@ async def test_no_key_is_ever_told(
 
     async def act(answer: Answer) -> None:
         error = Exhausted(conclude(plan, [outcome], {}))
-        await rescue.respond(answer, client, error, note, redact)
+        await rescue.respond(answer, client, error, note, Telling(redact))
 
     response: httpx.Response = await exchange(act, dialect=client)
     says_nothing(response.text)

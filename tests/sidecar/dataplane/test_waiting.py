@@ -5,11 +5,11 @@ import asyncio
 import pytest
 
 from sidecar.dataplane.answer import KEPT_LIMIT, Answer, State
-from sidecar.dataplane.waiting import attended
+from sidecar.dataplane.waiting import Signs, attended, in_stream
 from sidecar.dialects.openai_chat import DIALECT
 from sidecar.neutral.problem import Exhausted, Problem, ProblemKind
 from sidecar.neutral.request import ChatRequest
-from sidecar.wire.contract import AnswerContext, Operation, RequestFacts, StreamEncoder
+from sidecar.wire.contract import AnswerContext, Operation, RequestFacts
 from tests.sidecar.dataplane.exchange import exchange
 
 SIGN = b": keepalive\n\n"
@@ -18,9 +18,9 @@ FACTS = RequestFacts(Operation.CHAT, "m", stream=True)
 ALWAYS, NEVER = 0.0, 3600.0  # seconds
 
 
-def encoder() -> StreamEncoder:
+def signs() -> Signs:
     ctx = AnswerContext(FACTS, ChatRequest(()), 0, lambda: 0.0, lambda: "id")
-    return DIALECT.stream_encoder(ctx)
+    return in_stream(DIALECT.stream_encoder(ctx))
 
 
 def fail(problem: Problem) -> bytes:
@@ -44,7 +44,7 @@ async def test_an_early_head_then_signs_then_the_answer() -> None:
             await answer.write(b"data: {}\n\n")
             await answer.finish()
 
-        await attended(work(), answer, encoder(), ALWAYS, 0.01)
+        await attended(work(), answer, signs(), ALWAYS, 0.01)
 
     got = await exchange(act)
     assert got.status_code == 200
@@ -60,7 +60,7 @@ async def test_a_client_that_is_served_in_time_gets_no_sign() -> None:
             await answer.write(b"data: {}\n\n")
             await answer.finish()
 
-        await attended(work(), answer, encoder(), NEVER, NEVER)
+        await attended(work(), answer, signs(), NEVER, NEVER)
 
     got = await exchange(act)
     assert (got.headers["x-early"], got.content) == ("1", b"data: {}\n\n")
@@ -73,7 +73,7 @@ async def test_what_fails_behind_the_head_is_told_in_band_and_raised_as_it_is() 
             raise Exhausted(FAULT)
 
         with pytest.raises(Exhausted):
-            await attended(work(), answer, encoder(), ALWAYS, NEVER)
+            await attended(work(), answer, signs(), ALWAYS, NEVER)
         assert not answer.has_content
         await answer.fail(FAULT)
 

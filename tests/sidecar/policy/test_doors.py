@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.policy.doors import refuse
+from sidecar.policy.doors import refuse, told_address
 
 POD = "10.1.2.3"
 HOSTS = ("sidecar.example",)
@@ -136,3 +136,25 @@ def test_without_a_known_address_only_loopback_comes_in() -> None:
     problem = refuse("GET", [("Host", "10.1.2.3")], local_address=None)
     assert problem is not None
     assert "hosts:" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("told", "peer", "expected"),
+    [
+        (("203.0.113.7",), "127.0.0.1", "203.0.113.7"),
+        (("2001:DB8::1",), "127.0.0.1", "2001:db8::1"),
+        (("203.0.113.7", "203.0.113.7"), "127.0.0.1", "127.0.0.1"),
+        (("203.0.113.7, 203.0.113.8",), "::1", "::1"),
+        (("203.0.113.7:80",), "127.0.0.1", "127.0.0.1"),
+        (("fe80::1%evil",), "127.0.0.1", "127.0.0.1"),
+        (("",), "127.0.0.1", "127.0.0.1"),
+        ((), "127.0.0.1", "127.0.0.1"),
+        ((), None, None),
+        (("nonsense",), "unix", None),
+    ],
+)
+def test_a_source_is_one_valid_address_or_the_peer(
+    told: tuple[str, ...], peer: str | None, expected: str | None
+) -> None:
+    found = told_address(told, peer)
+    assert (None if found is None else str(found)) == expected

@@ -322,3 +322,30 @@ def test_a_name_means_the_same_with_the_default_tag(asked: str, plain: str) -> N
     names = ("chat", "tagged:latest", "gpt-*")
     table = RouteTable([Route("r", names, (), RetrySettings())])
     assert table.plain(asked) == plain
+
+
+def test_of_a_public_table_only_public_routes_are_on_offer() -> None:
+    table = RouteTable(
+        [
+            route("private", "secret", "gpt-4o-mini", "small:latest", default=True, relay=True),
+            route("open", "chat", "SECRET", "gpt-*", targets=(("home", "gpt-own"),), public=True),
+            route("any", "*"),
+        ]
+    )
+    public = table.published
+    assert public is table.published
+    asked = ("chat", "gpt-4o", "secret", "gpt-4o-mini", "other")
+    found = [public.match(name) for name in asked]
+    assert [one and one.name for one in found] == ["open", "open", None, None, None]
+    assert (public.default, public.relay) == (None, None)
+    assert public.plain("chat:latest") == "chat"
+    assert public.plain("small:latest") == "small:latest"
+    listed = ("gpt-4o-mini", "gpt-5", "secret", "other")
+    names = [name for name, _ in offered(public, views(home=view(listed=listed)))]
+    assert names == ["chat", "gpt-5", "gpt-own"]
+    assert [one.name for one in table.routes] == ["private", "open", "any"]
+
+
+def test_a_public_default_is_one_for_strangers_too() -> None:
+    table = RouteTable([route("open", "chat", default=True, public=True)])
+    assert table.published.default is table.default

@@ -26,7 +26,7 @@ def offer(*routes: Route, **listed: list[ModelEntry]) -> dict[str, ModelEntry]:
     store.reconcile(configured)
     for name, told in listed.items():
         store.learn_models(configured.backends[name], told)
-    return {one.id: one for one in entries(configured, store, BORN)}
+    return {one.id: one for one in entries(configured, configured.routes, store, BORN)}
 
 
 def test_a_name_is_described_as_its_first_target_that_is_known() -> None:
