@@ -10,6 +10,7 @@ import secrets
 import signal
 import time
 import uuid
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -105,7 +106,8 @@ class Sidecar:
         recorder = self.instruments.recorder
         self._instance = uuid.uuid4().hex[:16]
         self._own_secret = secrets.token_bytes(32)  # for the proofs of a quick tunnel
-        self._proof: Proof | None = None
+        # the latest first; after a rotation both children's probes are answered
+        self._proofs: deque[Proof] = deque(maxlen=2)
         self.tunnel_metrics = TunnelMetrics(self.instruments.metrics.registry, self._tunnel_facts)
         self.tunnel = supervisor(clock, self.tunnel_metrics, publish, self._instance, os.environ)
         self.images = ImageFetcher()
@@ -175,7 +177,10 @@ class Sidecar:
             secret = settings.proof_secret
         elif snapshot.public is not None and snapshot.public.probe_secret is not None:
             secret = proof_secret(snapshot.public.probe_secret.value)
-        self._proof = Proof.of(secret) if secret else None
+        if not secret:
+            self._proofs.clear()
+        elif (proof := Proof.of(secret)) not in self._proofs:
+            self._proofs.appendleft(proof)
         if settings is not None and not had:
             self.tunnel_metrics.begin()
         self.tunnel.apply(settings)
@@ -183,7 +188,8 @@ class Sidecar:
             self.tunnel_metrics.end()
 
     def _answer_probe(self, path: str, connector: str | None) -> bytes | None:
-        return self._proof.answer(path, self._instance, connector) if self._proof else None
+        answers = (proof.answer(path, self._instance, connector) for proof in self._proofs)
+        return next((one for one in answers if one is not None), None)
 
     def _tunnel_facts(self) -> Facts | None:
         return self.tunnel.facts() if self.tunnel.wanted is not None else None

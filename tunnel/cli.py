@@ -8,14 +8,16 @@ import argparse
 import asyncio
 import logging
 import os
+import queue
 import random
 import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from logging.handlers import QueueHandler, QueueListener
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
@@ -31,6 +33,7 @@ from tunnel.settings import Settings
 
 EX_CONFIG = 78  # as in sysexits.h
 LOOK_EVERY = 2.0  # seconds between two looks at the files
+MOST_LINES = 10_000  # of the log that wait to be written
 ASK_EVERY = 1.0  # seconds between two questions to an origin that has not proved itself
 
 _log = logging.getLogger(__name__)
@@ -59,15 +62,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     host, _, port = options.admin.rpartition(":")
     if not (host and port.isdecimal()):
         parser.error(f"--admin: found {options.admin!r}, expected ADDRESS:PORT")
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
     try:
         first = read(options.config, os.environ)
     except Unusable as error:
         print(error, file=sys.stderr)
         return EX_CONFIG
-    return asyncio.run(_Alone(options.config, first).run(host.strip("[]"), int(port)))
+    with _logging():
+        return asyncio.run(_Alone(options.config, first).run(host.strip("[]"), int(port)))
+
+
+class _Dropping(QueueHandler):
+    """Leaves out what a log that nobody reads has no room for."""
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        with suppress(queue.Full):
+            self.queue.put_nowait(record)
+
+
+@contextmanager
+def _logging() -> Iterator[None]:
+    """Write to standard error in a thread of its own, so that a slow reader holds up nothing."""
+    lines: queue.Queue[logging.LogRecord] = queue.Queue(MOST_LINES)
+    written = logging.StreamHandler()
+    written.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[_Dropping(lines)])
+    listener = QueueListener(lines, written)
+    listener.start()
+    try:
+        yield
+    finally:
+        listener.stop()
 
 
 class SystemClock(NamedTuple):

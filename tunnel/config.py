@@ -6,6 +6,7 @@
 
 import base64
 import binascii
+import os
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple
@@ -250,11 +251,12 @@ def settle(
     origin: str,
     files: Mapping[str, bytes | str],
     environ: Mapping[str, str],
+    folder: str,
 ) -> Settled:
     """Fetch what the section refers to, and check what needs it.
 
     `files` holds the content of each file by the path as written, or the sentence that says why it
-    cannot be read; `origin` is what the tunnel exposes.
+    cannot be read; `origin` is what the tunnel exposes, `folder` where the configuration stands.
     """
     look = _Look(files, environ)
     if section.origin not in (None, origin):
@@ -285,7 +287,8 @@ def settle(
         tunnel_id=tunnel_id,
         protocol=section.protocol,
         grace=section.grace,
-        binary=section.binary,
+        # a name is looked for in the PATH, a path is relative to the configuration
+        binary=os.path.join(folder, section.binary) if "/" in section.binary else section.binary,
         probe=probe,
         proof_secret=proof_secret(proof if proof is not None else secret),
         foreign_ingress=section.foreign_ingress,

@@ -51,7 +51,7 @@ def read(path: str, environ: Mapping[str, str]) -> Read:
         raise Unusable("\n".join(f"{path}: {fault}" for fault in faults))
     folder = os.path.dirname(os.path.abspath(path))
     files = {name: _content(os.path.join(folder, name)) for name in _files(written)}
-    settled = config.settle(section, section.origin or ORIGIN, files, environ)
+    settled = config.settle(section, section.origin or ORIGIN, files, environ, folder)
     if settled.settings is None:
         lines = (
             _told(one.path, f"found {one.found}, expected {one.expected}", one.hint)

@@ -30,10 +30,10 @@ class Guest(NamedTuple):
     """One section of another package.
 
     `settle` gets what the model read, the address of the public listener, the files that the
-    section refers to by their paths as written, and the environment.
+    section refers to by their paths as written, the environment, and the configuration's folder.
     """
 
     key: str
     section: type[Any]  # a pydantic model
     about: str  # a sentence for the JSON Schema
-    settle: Callable[[Any, str, Mapping[str, bytes | str], Mapping[str, str]], Settled]
+    settle: Callable[[Any, str, Mapping[str, bytes | str], Mapping[str, str], str], Settled]

@@ -238,9 +238,8 @@ def _guest(
         )  # fmt: skip
         return None
     host = public.listener.addresses[0]
-    settled = guest.settle(
-        section, f"http://{host}:{public.listener.port}", around.files, around.environ
-    )
+    origin = f"http://{host}:{public.listener.port}"
+    settled = guest.settle(section, origin, around.files, around.environ, around.folder)
     for path, found, expected, hint in settled.complaints:
         report.error((guest.key, *path), found, expected, hint)
     secrets += settled.secrets

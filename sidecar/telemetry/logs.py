@@ -18,7 +18,7 @@ from sidecar.wire import json
 
 LAST_LINES = 1.0  # seconds for the last lines to be written
 
-_OURS = "sidecar"
+_OURS = ("sidecar", "tunnel")
 _FIELDS = "fields"
 _COLOURS = {"DEBUG": "90", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "31;1"}
 
@@ -61,7 +61,8 @@ class Logs:
         if self._handler not in root.handlers:
             root.addHandler(self._handler)
         root.setLevel(logging.WARNING)
-        logging.getLogger(_OURS).setLevel(settings.level.upper())
+        for name in _OURS:
+            logging.getLogger(name).setLevel(settings.level.upper())
         # one line per request is ours; aiohttp's would be a second one
         logging.getLogger("aiohttp.access").disabled = True
 

@@ -34,7 +34,7 @@ def section(data: object) -> TunnelSection:
 
 
 def settled(data: object, environ: Mapping[str, str] | None = None) -> Settings:
-    result = settle(section(data), ORIGIN, FILES, environ or {})
+    result = settle(section(data), ORIGIN, FILES, environ or {}, "/etc/x")
     assert result.complaints == []
     assert result.settings is not None
     return result.settings
@@ -69,10 +69,10 @@ def test_everything_that_can_be_said() -> None:
         "control": ["https://example.com/health"],
     }  # fmt: skip
     found = settled(
-        {"quick": True, "protocol": "http2", "grace": "1m", "binary": "/opt/cf", "probe": probe},
+        {"quick": True, "protocol": "http2", "grace": "1m", "binary": "bin/cf", "probe": probe},
         {"S": "hidden"},
     )
-    assert (found.protocol, found.grace, found.binary) == ("http2", 60.0, "/opt/cf")
+    assert (found.protocol, found.grace, found.binary) == ("http2", 60.0, "/etc/x/bin/cf")
     assert found.probe.url == "https://llm.example.com"
     assert found.probe.every == 5.0
     assert found.probe.connect == ("::1", 18080)
@@ -131,7 +131,7 @@ def test_what_the_schema_refuses(data: object, place: tuple[str, ...], expected:
     ],
 )  # fmt: skip
 def test_what_does_not_settle(data: object, place: tuple[str, ...], found: str) -> None:
-    result = settle(section(data), ORIGIN, FILES, {"TWO": "a\nb"})
+    result = settle(section(data), ORIGIN, FILES, {"TWO": "a\nb"}, "/etc/x")
     assert result.settings is None
     assert [(one.path, found in one.found) for one in result.complaints] == [(place, True)]
 
@@ -141,7 +141,7 @@ def test_what_does_not_settle(data: object, place: tuple[str, ...], found: str) 
 )
 def test_nothing_secret_prints(data: dict[str, Any]) -> None:
     data["probe"] = {"headers": {"x-key": {"env": "K"}}, "secret": {"env": "P"}}
-    result = settle(section(data), ORIGIN, FILES, {"K": "key-value", "P": "proof-value"})
+    result = settle(section(data), ORIGIN, FILES, {"K": "key-value", "P": "proof-value"}, "/etc/x")
     assert result.settings is not None
     assert {"key-value", "proof-value"} <= set(result.secrets)
     assert result.settings.secret in result.secrets
