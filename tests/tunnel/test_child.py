@@ -208,6 +208,19 @@ def test_a_plain_command_line_has_no_new_flags() -> None:
 
 
 @on_each_loop
+async def test_where_nothing_can_be_written_it_runs_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    watched = await spawn(program(tmp_path, WAITS))
+    await watched.until(READY)
+    assert environ_of(watched.child.pid)["HOME"] == "/nonexistent"
+    assert os.readlink(f"/proc/{watched.child.pid}/cwd") == "/"
+    watched.child.terminate()
+    assert (await watched.end()).code == 0
+
+
+@on_each_loop
 async def test_credentials_come_the_same_way(tmp_path: Path) -> None:
     body = 'log(open(sys.argv[sys.argv.index("--credentials-file") + 1]).read())\n'
     binary = program(tmp_path, body)
