@@ -7,12 +7,14 @@ import logging
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.tunnel.stand import program
+from tests.tunnel.system import argv_of
 from tunnel import binary, leftovers
 from tunnel.binary import Found
 from tunnel.facts import Log, Reason
@@ -34,6 +36,8 @@ def place(tmp_path: Path) -> Path:
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     """A process that leads a group of its own."""
     with subprocess.Popen(["sleep", "600"], start_new_session=True) as process:
+        while argv_of(process.pid) != ["sleep", "600"]:  # it is not quite there yet
+            time.sleep(0.001)
         yield process
         process.kill()
 
