@@ -119,13 +119,19 @@ def _answer(path: str, environ: Mapping[str, str]) -> bytes | None:
         )  # fmt: skip
     except OSError as error:
         raise failed(error, path) from error
-    late = threading.Timer(ANSWER, _end, (process,))
+    took_too_long = threading.Event()
+
+    def give_up() -> None:
+        took_too_long.set()
+        _end(process)
+
+    late = threading.Timer(ANSWER, give_up)
     late.start()
     with process:
         try:
             assert process.stdout is not None
             answer = process.stdout.read(MOST)
-            return None if late.finished.is_set() else answer
+            return None if took_too_long.is_set() else answer
         finally:
             late.cancel()
             _end(process)

@@ -48,6 +48,8 @@ _WORDS: tuple[tuple[re.Pattern[str], Cause], ...] = tuple(
     )
 )
 
+_AT_THE_EDGE = re.compile(r"\A(?:initial tunnel connection failed|Register tunnel error from)")
+
 
 def cause_in(words: str) -> Cause | None:
     """The cause that a text names."""
@@ -69,8 +71,12 @@ def cause_of(
     if asked:
         return Cause.ASKED, "it was told to stop"
     cause, said = _cause_of(code, words, output)
-    # what has carried once can be run as it is, whatever stands in its log by now
-    return (Cause.UNKNOWN if carried and cause.is_permanent else cause), said
+    # what came as far as the edge can be run as it is, whatever words the edge had for it
+    if cause.is_permanent and carried:
+        cause = Cause.UNKNOWN
+    elif cause.is_permanent and any(map(_AT_THE_EDGE.search, words)):
+        cause = Cause.EDGE
+    return cause, said
 
 
 def _cause_of(code: int, words: Sequence[str], output: str) -> tuple[Cause, str]:

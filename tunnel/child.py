@@ -37,6 +37,7 @@ __all__ = ["Child", "SpawnFailed", "arguments", "environment"]
 
 LONGEST_GRACE = 180.0  # seconds; cloudflared refuses more
 MOST_SECRET = 32 * 1024  # bytes; a pipe holds them before anybody reads
+NO_HOME = "/nonexistent"
 LAST_WORDS = 1.0  # seconds for a pipe to come to its end once the process has
 
 _PASSED = "PATH", "TUNNEL_EDGE"
@@ -108,7 +109,7 @@ class Child:
             except OSError as error:
                 raise binary.failed(error, path) from error
             child._pump.watch(opened.keep(errors[0]), opened.keep(output[0]))
-            noted = leftovers.note(Path(home), child.pid, path, tunnel) if place else None
+            noted = leftovers.note(place, home, child.pid, path, tunnel) if place else None
             child._held = _Held(opened.keep_home(), noted)
         return child
 
@@ -143,7 +144,7 @@ class Child:
             pass_fds=() if secret is None else (secret,),
             start_new_session=True,  # no signal of a terminal reaches it
             env=environ,
-            cwd=environ["HOME"],
+            cwd=environ["HOME"] if environ["HOME"] != NO_HOME else "/",
         )
         self.pid, self.started = self._process.pid, self._loop.time()
         _when_ended(self._loop, self._process, self._exited)
@@ -282,12 +283,13 @@ def _wait(
 class _Held:
     """What is of use only as long as the child runs."""
 
-    home: str
+    home: str | None
     noted: Path | None
 
     def release(self) -> None:
         leftovers.forget(self.noted)
-        shutil.rmtree(self.home, ignore_errors=True)
+        if self.home is not None:
+            shutil.rmtree(self.home, ignore_errors=True)
 
 
 class _Opened:
@@ -307,13 +309,13 @@ class _Opened:
             shutil.rmtree(self._home, ignore_errors=True)
 
     def home(self, place: Path | None) -> str:
-        """A new folder of mode 0700."""
-        self._home = tempfile.mkdtemp(prefix=leftovers.HOME, dir=place)
-        return self._home
+        """A new folder of mode 0700; one that does not exist where nothing can be written."""
+        with contextlib.suppress(OSError):
+            self._home = tempfile.mkdtemp(prefix=leftovers.HOME, dir=place)
+        return self._home or NO_HOME
 
-    def keep_home(self) -> str:
+    def keep_home(self) -> str | None:
         home, self._home = self._home, None
-        assert home is not None
         return home
 
     def pipe(self) -> tuple[int, int]:

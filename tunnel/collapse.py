@@ -43,10 +43,9 @@ class Collapse:
         """Close the while: the lines that tell of it, and how many were left out."""
         lines: list[tuple[Log, str]] = []
         for (level, text), more in self._seen.items():
-            if more == 1:
-                lines.append((level, text))
-            elif more:
-                lines.append((level, f"{text} (repeated {more} times)"))
+            if more:
+                often = "once" if more == 1 else f"{more} times"
+                lines.append((level, f"{text} (repeated {often})"))
         left_out = self._left_out
         if left_out:
             lines.append(("warning", f"{left_out} more lines of cloudflared are left out here"))

@@ -31,7 +31,7 @@ class Record:
     started: int
     binary: str
     tunnel: str
-    home: str  # the name of its folder, beside this file
+    home: str  # the name of its folder beside this file, or nothing
     supervisor: int
     supervisor_started: int
 
@@ -47,8 +47,8 @@ class Swept:
 def folder(environ: Mapping[str, str]) -> Path | None:
     """The private folder of these files, made where it is missing; None: there can be none."""
     base = environ.get("XDG_RUNTIME_DIR")
-    path = Path(base) / _NAME if base else Path(tempfile.gettempdir()) / f"{_NAME}-{os.getuid()}"
     try:
+        path = Path(base, _NAME) if base else Path(tempfile.gettempdir(), f"{_NAME}-{os.getuid()}")
         path.mkdir(mode=0o700, exist_ok=True)
         found = path.lstat()
     except OSError:
@@ -57,13 +57,15 @@ def folder(environ: Mapping[str, str]) -> Path | None:
     return path if mine and not found.st_mode & 0o077 else None
 
 
-def note(home: Path, pid: int, binary: str, tunnel: str) -> Path | None:
+def note(place: Path, home: str, pid: int, binary: str, tunnel: str) -> Path | None:
     """Write down a child of this process; None where that is not possible."""
     started, ours = started_at(pid), started_at(os.getpid())
     if started is None or ours is None:
         return None
-    path = home.with_name(f"{pid}.json")
-    record = Record(pid, started, binary, tunnel, home.name, os.getpid(), ours)
+    path = place / f"{pid}.json"
+    name = os.path.relpath(home, place)
+    name = name if _is_home(name) else ""
+    record = Record(pid, started, binary, tunnel, name, os.getpid(), ours)
     try:
         path.write_text(json.dumps(asdict(record)), encoding="utf-8")
     except OSError:
@@ -91,7 +93,8 @@ def sweep(place: Path, tunnel: str) -> Swept:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(record.pid, signal.SIGKILL)  # each leads a group of its own
                     ended.append(record.pid)
-            shutil.rmtree(place / record.home, ignore_errors=True)
+            if record.home:
+                shutil.rmtree(place / record.home, ignore_errors=True)
             _remove(path)
     return Swept(tuple(ended), tuple(sorted(set(others))))
 
@@ -131,7 +134,11 @@ def _read(path: Path) -> Record | None:
         )
     except (OSError, ValueError, TypeError, LookupError):
         return None
-    return record if record.home.startswith(HOME) and "/" not in record.home else None
+    return record if not record.home or _is_home(record.home) else None
+
+
+def _is_home(name: str) -> bool:
+    return name.startswith(HOME) and "/" not in name
 
 
 def _checked(kind: object, value: Any) -> Any:

@@ -148,7 +148,9 @@ def told(line: Line, *, plain: bool = False) -> Told | None:
 
 
 def is_harmless(line: Line, *, draining: bool) -> bool:
-    """Whether an error is none: a client that left, or what a drain brings with it."""
+    """Whether an error is none: a client that left, what a drain brings, or what we ask for."""
+    if line.message in _OF_STARTS:
+        return True
     if "context canceled" in line.error:
         return draining or line.message in _OF_REQUESTS or "ended abruptly" in line.error
     return draining and line.message.startswith(_OF_DRAINS)
@@ -250,7 +252,10 @@ def _trouble(usual: Cause) -> Callable[[Line], Told | None]:
 
     def make(line: Line) -> Told | None:
         told = f"{line.message}: {line.error}" if line.error else line.message
-        return Trouble(cause_in(line.error) or usual, told[:MESSAGE])
+        cause = cause_in(line.error) or usual
+        # the edge may use any word; what is wrong here was told before it was asked
+        kept = usual if usual is Cause.EDGE and cause.is_permanent else cause
+        return Trouble(kept, told[:MESSAGE])
 
     return make
 
@@ -308,6 +313,16 @@ NEEDED = re.compile(
 )
 
 _OF_REQUESTS = frozenset({"failed to serve incoming request", "Request failed"})
+# an empty configuration is what it is given; the rest serves features that are not used here
+_OF_STARTS = frozenset(
+    {
+        "Configuration file /dev/null was empty",
+        "Failed to fetch features, default to disable",
+        "Failed to initialize DNS local resolver",
+        "ICMP proxy feature is disabled",
+        "Unable to lookup protocol percentage.",
+    }
+)
 _OF_DRAINS = (
     "Connection terminated",
     "no more connections active and exiting",

@@ -19,8 +19,8 @@ from tunnel.journal import LogSink
 from tunnel.loglines import Line, Lines
 from tunnel.redact import Redact
 
-PIECE = 32 * 1024  # bytes of one read
-RATE, BURST = 500.0, 1000.0  # lines that are looked at in a second, and at once
+PIECE = 16 * 1024  # bytes of one read
+RATE, BURST = 200.0, 400.0  # lines that are looked at in a second, and at once
 WORDS = 20  # last lines of trouble that are kept
 OUTPUT = 4096  # bytes of standard output that are kept: its beginning
 LONGEST = 2000  # characters of a line in our log

@@ -17,7 +17,7 @@ import pytest
 import uvloop
 
 from tunnel.child import Child
-from tunnel.events import Exit, Told
+from tunnel.events import Exit, Registered, Told
 from tunnel.facts import Log
 from tunnel.settings import Settings
 
@@ -39,6 +39,14 @@ def start():
     log("Starting metrics server on 127.0.0.1:4567/metrics")
     log("Registered tunnel connection", connIndex=0, protocol="http2", location="fra")
 """
+
+WAITS = """
+signal.signal(signal.SIGTERM, lambda *_: (log("Connection terminated", "error"), sys.exit(0)))
+start()
+while True:
+    signal.pause()
+"""
+READY = Registered(0, "http2", "fra")
 
 
 def program(folder: Path, body: str, name: str = "cloudflared") -> Path:

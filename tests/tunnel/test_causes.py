@@ -44,6 +44,13 @@ SHUTDOWN = "Initiating shutdown error="
             "account is blocked",
         ),
         (1, ["initial tunnel connection failed error=x", "x"], "", Cause.EDGE, "x"),
+        (
+            1,
+            ["Register tunnel error from server side error=x", "bad credentials"],
+            "",
+            Cause.EDGE,
+            "b",
+        ),
         (1, ["connection with edge closed"], "", Cause.EDGE, "closed"),
         (1, ["x", "Unauthorized: Tunnel not found"], "", Cause.UNAUTHORIZED, "not found"),
         (1, ['failed to request quick Tunnel: Post "https://api'], "", Cause.QUICK, "request"),

@@ -91,6 +91,11 @@ EVENTS: list[tuple[bytes, Log, Told | None]] = [
         Trouble(Cause.EDGE, f"{REFUSED}: account is blocked"),
     ),
     (
+        line(REFUSED, "error", error="bad credentials"),
+        "error",
+        Trouble(Cause.EDGE, f"{REFUSED}: bad credentials"),
+    ),
+    (
         line("initial tunnel connection failed", "error", error="connection with edge closed"),
         "error",
         Trouble(Cause.EDGE, "initial tunnel connection failed: connection with edge closed"),
@@ -304,6 +309,8 @@ CANCELED = "Incoming request ended abruptly: context canceled"
         (line("", "error", originService="x", error="Unable to reach the origin"), False, False),
         (line(REFUSED, "error", error="Unauthorized: Tunnel not found"), False, False),
         (line("context canceled", "error"), False, False),
+        (line("Configuration file /dev/null was empty", "error"), True, True),
+        (line("Configuration file /x was empty", "error"), False, False),
     ],
 )
 def test_which_errors_are_none(raw: bytes, at_work: bool, in_drain: bool) -> None:
