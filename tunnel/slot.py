@@ -19,8 +19,8 @@ from tunnel.steps import Action, AskIngress, AskName, AskReady, Kill, Look, Term
 from tunnel.verdict import FAILURES, Known, Record, Verdict, is_ours
 
 START = 90.0  # until its metrics port is known: names may resolve slowly
-CONNECT_HTTP2 = 45.0  # from there until it is registered
-CONNECT_QUIC = 150.0  # its own way from QUIC to http2 takes nearly two minutes
+CONNECT = 45.0  # from there until it is registered
+CONNECT_AUTO = 150.0  # its own way from QUIC to http2 takes nearly two minutes
 READY_EVERY = 1.0
 SILENT = 3  # questions without an answer in a row: it hangs
 LOST = 27.0  # without a connection; it comes back within 20 s by itself
@@ -372,8 +372,9 @@ class Slot:
         if self.refused_at is not None:
             return self.refused_last + QUIET
         if self.up_at is None and self.connecting_at is not None:
-            is_http2 = self.protocol == "http2"
-            return self.connecting_at + (CONNECT_HTTP2 if is_http2 else CONNECT_QUIC)
+            # a quick tunnel never leaves QUIC by itself, so that there is nothing to wait for
+            may_fall_back = self.protocol != "http2" and not self.is_quick
+            return self.connecting_at + (CONNECT_AUTO if may_fall_back else CONNECT)
         return math.inf
 
     def questions(self, now: float, *, may_look: bool) -> list[Action]:
