@@ -197,7 +197,7 @@ class Lifecycle:
         return slot is not None and slot.ending is not None
 
     def _start(self, reason: Reason | None, now: float) -> None:
-        self._pause = Pause(now, 0.0, "", reason)
+        self._pause = Pause(now, 0.0, "those before it still drain", reason)
 
     def _spawn(self, settings: Settings, now: float) -> Slot:
         self.number += 1
