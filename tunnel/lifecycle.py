@@ -357,7 +357,8 @@ class Lifecycle:
             if self._active is not None:
                 self._choice.keep(self._active.settings)
             self._out.append(telling.given_up(why))
-            self._drop_second(f"The replacement has failed, and all stays as it was: {why}.", now)
+            said = f"The replacement has failed, and all stays as it was: {why.rstrip('.')}."
+            self._drop_second(said, now)
             return
         pace = QUICK if one.settings.kind == "quick" else NAMED
         one.pause = one.backoff.crashed(Cause.UNKNOWN, pace, now, draw)

@@ -97,7 +97,8 @@ def taken_over() -> Tell:
 def second_failed(why: str, pause: float) -> Tell:
     """A try of a replacement."""
     return Tell(
-        "warning", f"tunnel: the second cloudflared failed: {why}; another one in {pause:.1f} s"
+        "warning",
+        f"tunnel: the second cloudflared failed: {why.rstrip('.')}; another one in {pause:.1f} s",
     )
 
 
@@ -105,8 +106,8 @@ def given_up(why: str) -> Tell:
     """All tries of a replacement."""
     return Tell(
         "error",
-        f"tunnel: the replacement has failed: {why}. The first cloudflared stays as it is. What to "
-        "do: mend that, then `llm-sidecar tunnel restart`",
+        f"tunnel: the replacement has failed: {why.rstrip('.')}. The first cloudflared stays as "
+        "it is. What to do: mend that, then `llm-sidecar tunnel restart`",
     )
 
 
