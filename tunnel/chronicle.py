@@ -55,6 +55,7 @@ class Chronicle:
     verdict: Verdict | None = None
     verdict_at: float | None = None
     published: str | None = None
+    _reported: Verdict | None = None
     _others: dict[str, float] = field(default_factory=dict)
     _lost_at: float | None = None
     _did_carry: bool = False
@@ -67,18 +68,19 @@ class Chronicle:
         return [CountRestart(reason)]
 
     def probed(self, verdict: Verdict, sighting: Sighting, now: float) -> list[Action]:
-        """A probe was judged; a line only where it says something else than the one before."""
-        before, self.verdict, self.verdict_at = self.verdict, verdict, now
+        """A probe was judged. What is the tunnel's own fault shows in its state; else a line."""
+        self.verdict, self.verdict_at = verdict, now
         told: list[Action] = []
-        is_news = verdict is not before and verdict not in (Verdict.CARRIED, Verdict.OTHER)
-        if is_news:
+        if verdict.tells_nothing and verdict is not self._reported:
+            self._reported = verdict
             what = sighting.detail or sighting.error or f"status {sighting.status}"
             told.append(
                 Tell(
                     "warning", f"tunnel: a probe did not come through ({verdict}): {what[:QUOTED]}"
                 )
             )
-        elif verdict is Verdict.CARRIED and before not in (None, Verdict.CARRIED, Verdict.OTHER):
+        elif verdict is Verdict.CARRIED and self._reported is not None:
+            self._reported = None
             told.append(Tell("info", "tunnel: probes come through again"))
         return told
 

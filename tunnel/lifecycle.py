@@ -197,7 +197,7 @@ class Lifecycle:
         return slot is not None and slot.ending is not None
 
     def _start(self, reason: Reason | None, now: float) -> None:
-        self._pause = Pause(now, 0.0, "", reason)
+        self._pause = Pause(now, 0.0, "those before it still drain", reason)
 
     def _spawn(self, settings: Settings, now: float) -> Slot:
         self.number += 1
@@ -357,7 +357,8 @@ class Lifecycle:
             if self._active is not None:
                 self._choice.keep(self._active.settings)
             self._out.append(telling.given_up(why))
-            self._drop_second(f"The replacement has failed, and all stays as it was: {why}.", now)
+            said = f"The replacement has failed, and all stays as it was: {why.rstrip('.')}."
+            self._drop_second(said, now)
             return
         pace = QUICK if one.settings.kind == "quick" else NAMED
         one.pause = one.backoff.crashed(Cause.UNKNOWN, pace, now, draw)

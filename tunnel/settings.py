@@ -32,7 +32,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One tunnel. Two that are equal need no restart; any difference needs a new child."""
+    """One tunnel. Two that are equal need no restart; `choice` tells which differences need one."""
 
     kind: Kind
     origin: str  # what the tunnel exposes, as http://127.0.0.1:PORT

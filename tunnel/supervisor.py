@@ -22,7 +22,7 @@ from tunnel.settings import Settings
 
 SPAWN_LIMIT = 30.0  # seconds; the version of the binary is looked at before
 READY_LIMIT = 3.0
-ASK_LIMIT = 5.0
+ASK_LIMIT = 8.0
 LOOK_MARGIN = 2.0  # beyond the limit that the probe has itself
 RESTART_LIMIT = 60.0  # for an operator to wait; the replacement goes on
 REAP_LIMIT = 5.0  # from SIGKILL to the end

@@ -56,12 +56,18 @@ def _line(facts: Facts, news: News) -> tuple[Log, str]:
             return "info", f"cloudflared drains{f': {why}' if why else ''}"
         case State.KILLING:
             return "warning", "cloudflared did not end in its time, and is killed"
-        case State.BACKOFF:
-            return "warning", f"{why}; starts again in {facts.backoff:.1f} s"
-        case State.PARKED:
-            advice = ADVICE.get(news.code) if news.code else None
-            todo = f". What to do: {advice}" if advice else ""
-            return "error", f"out of service: {why}{todo}. It is tried again now and then"
+        case State.BACKOFF | State.PARKED:
+            return _pause(facts, why, news)
+
+
+def _pause(facts: Facts, why: str, news: News) -> tuple[Log, str]:
+    if facts.state is State.PARKED:
+        advice = ADVICE.get(news.code) if news.code else None
+        todo = f". What to do: {advice}" if advice else ""
+        return "error", f"out of service: {why}{todo}. It is tried again now and then"
+    if facts.backoff == 0:
+        return "info", f"cloudflared starts soon: {why}"
+    return "warning", f"{why}; starts again in {facts.backoff:.1f} s"
 
 
 def crash_loop(why: str) -> Tell:
@@ -91,7 +97,8 @@ def taken_over() -> Tell:
 def second_failed(why: str, pause: float) -> Tell:
     """A try of a replacement."""
     return Tell(
-        "warning", f"tunnel: the second cloudflared failed: {why}; another one in {pause:.1f} s"
+        "warning",
+        f"tunnel: the second cloudflared failed: {why.rstrip('.')}; another one in {pause:.1f} s",
     )
 
 
@@ -99,8 +106,8 @@ def given_up(why: str) -> Tell:
     """All tries of a replacement."""
     return Tell(
         "error",
-        f"tunnel: the replacement has failed: {why}. The first cloudflared stays as it is. What to "
-        "do: mend that, then `llm-sidecar tunnel restart`",
+        f"tunnel: the replacement has failed: {why.rstrip('.')}. The first cloudflared stays as "
+        "it is. What to do: mend that, then `llm-sidecar tunnel restart`",
     )
 
 
