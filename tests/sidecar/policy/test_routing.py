@@ -340,7 +340,7 @@ def test_of_a_public_table_only_public_routes_are_on_offer() -> None:
     assert (public.default, public.relay) == (None, None)
     assert public.plain("chat:latest") == "chat"
     assert public.plain("small:latest") == "small:latest"
-    listed = {name: name for name in ("gpt-4o-mini", "gpt-5", "secret", "other")}
+    listed = ("gpt-4o-mini", "gpt-5", "secret", "other")
     names = [name for name, _ in offered(public, views(home=view(listed=listed)))]
     assert names == ["chat", "gpt-5", "gpt-own"]
     assert [one.name for one in table.routes] == ["private", "open", "any"]
