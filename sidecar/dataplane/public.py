@@ -35,7 +35,6 @@ FLOW = "no-cache, no-transform"  # whoever compresses a stream on its way holds 
 Verify = Callable[[Sequence[str], Access], Awaitable[Visitor | TokenRefusal]]
 Probe = Callable[[str, str | None], bytes | None]
 
-_NOBODY = RouteTable(())
 _NOTHING = Asked(DIALECTS[0], Operation.OPAQUE)
 _ASSERTION = "Cf-Access-Jwt-Assertion"
 
@@ -65,11 +64,11 @@ class _Stranger(Guest):
     """One request of a stranger: what it uses is counted, and what it holds given back."""
 
     def __init__(
-        self, http: web.BaseRequest, client: str | None, source: str, public: Public, door: "Desk"
+        self, http: web.BaseRequest, client: str | None, source: str, public: Public, desk: "Desk"
     ) -> None:
         passed = tuple(pair for pair in http.headers.items() if not _is_of_browsers(pair[0]))
         super().__init__(None, source if client is None else f"client {client}", passed, None)
-        self._http, self._public, self._desk = http, public, door
+        self._http, self._public, self._desk = http, public, desk
         self._client, self._source = client, source
         self._is_counted = False
         self._streams: list[tuple[Allowance, str]] = []
@@ -82,7 +81,7 @@ class _Stranger(Guest):
         for allowance, who, bounds in self._desk.accounts(self._client, self._source, self._public):
             if wait := allowance.begin_stream(who, bounds):
                 self._desk.rejected("rate")
-                raise too_many("streams at once", wait)
+                raise _too_many("streams at once", wait)
             self._streams.append((allowance, who))
 
     def __exit__(
@@ -127,7 +126,7 @@ class Desk:
         """Raises RequestRefused while too many authentications of a source have failed."""
         if wait := self._sources.attempt(source, public.per_source, self._now()):
             self.rejected("rate")
-            raise too_many("failed authentications", wait)
+            raise _too_many("failed authentications", wait)
 
     def has_failed(self, source: str, public: Public, reason: str) -> None:
         """An authentication has failed."""
@@ -139,7 +138,7 @@ class Desk:
         for allowance, who, bounds in self.accounts(client, source, public):
             if wait := allowance.request(who, bounds, self._now()):
                 self.rejected("rate")
-                raise too_many("requests", wait)
+                raise _too_many("requests", wait)
 
     def received(self, client: str | None, source: str, public: Public, size: int) -> None:
         """Count the bytes of a body."""
@@ -328,7 +327,7 @@ def _unknown(public: Public) -> Problem:
     )
 
 
-def too_many(what: str, wait: float) -> RequestRefused:
+def _too_many(what: str, wait: float) -> RequestRefused:
     """For who has used up what it may."""
     seconds = max(1, math.ceil(wait))
     return RequestRefused(

@@ -137,9 +137,6 @@ class Counts:
     def recovered(self, seconds: float) -> None:
         self.told.append(seconds)
 
-    def probed(self, verdict: str) -> None:
-        self.told.append(verdict)
-
     def logged(self, level: Log) -> None:
         self.told.append(level)
 

@@ -6,22 +6,33 @@ from functools import partial
 from typing import NoReturn
 
 import httpx
-from aiohttp.test_utils import RawTestServer
+import pytest
+from aiohttp.test_utils import RawTestServer, make_mocked_request
 
 from sidecar.app import Sidecar
 from sidecar.config.secret import Secret
 from sidecar.config.snapshot import Listener, Public
 from sidecar.dataplane import public as module
+from sidecar.dataplane.answer import Answer
+from sidecar.policy.clients import ClientKey, digest
 from sidecar.policy.rate import ClientBounds
+from sidecar.telemetry.recorder import RequestNote
 from tests.sidecar.examples import backend, route, snapshot
 from tunnel.proof import Proof
 
 NONE = ClientBounds()
 PROOF = Proof.of(b"open sesame")
 SECRET, NONCE, CONNECTOR = PROOF.path, "0" * 32, "3f0e"
+PLACE = Listener(("127.0.0.1",), 14402)
 PUBLIC = Public(
-    Listener(("127.0.0.1",), 14402), (), None, NONE, NONE, probe_secret=Secret("open sesame", "x")
+    PLACE,
+    (ClientKey("laptop", digest("the key")),),
+    None,
+    NONE,
+    NONE,
+    probe_secret=Secret("open sesame", "x"),
 )
+OPEN = Public(PLACE, None, None, NONE, NONE)
 
 
 def never() -> NoReturn:
@@ -81,3 +92,29 @@ async def test_probes_are_limited() -> None:
         asked = [(await client.get(f"{SECRET}{NONCE}")).status_code for _ in range(often + 20)]
         assert asked[:often] == [200] * often
         assert 404 in asked[often:]
+
+
+@pytest.mark.parametrize(
+    ("public", "headers", "peer"),
+    [
+        (PUBLIC, {"x-api-key": "the key", "cf-connecting-ip": "192.0.2.1"}, "client laptop"),
+        (OPEN, {"x-api-key": "the key", "cf-connecting-ip": "192.0.2.1"}, "192.0.2.1"),
+        (OPEN, {"cf-connecting-ip": "2001:db8::1"}, "2001:db8::/64"),
+    ],
+)
+async def test_a_stranger_takes_turns_by_name_or_source_and_has_no_key_for_others(
+    public: Public, headers: dict[str, str], peer: str
+) -> None:
+    program = Sidecar(never)
+    served = snapshot([backend("home")], [route("chat", "home")], public=public)
+    told = {"host": "llm.example.com", "content-type": "application/json", **headers}
+    told |= {"origin": "https://x.example", "x-sidecar-backend": "home"}
+    http = make_mocked_request("POST", "/v1/chat/completions", told)
+    program.current.swap(served)
+    asked, note = program.public.find(http), RequestNote("id")
+    answer = Answer(http, asked.dialect, "id", lambda: None)
+    guest = await program.public.admit(http, asked, answer, note, served)
+    assert guest is not None
+    assert (guest.key, guest.backend, guest.peer) == (None, None, peer)
+    assert "origin" not in {name.lower() for name, _ in guest.headers}
+    program.instruments.logs.close()
