@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-RELOAD_LIMIT = 30.0  # seconds
+ANSWER_LIMIT = 30.0  # seconds
 LOOK_LIMIT = 1.0
 
 
@@ -39,7 +39,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def ask(
-    path: str, method: str, target: str, limit: float = RELOAD_LIMIT
+    path: str, method: str, target: str, limit: float = ANSWER_LIMIT
 ) -> tuple[int, Mapping[str, Any]]:
     """One question to the control socket at `path`: status and JSON of the answer.
 
