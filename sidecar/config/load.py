@@ -169,12 +169,7 @@ def _parse(content: bytes, environ: Mapping[str, str], source: str) -> Document:
 
 def _references(data: Mapping[str, object], guest: Guest | None) -> Iterator[str]:
     """The files that a configuration refers to: `ca: PATH` and `file: PATH`, where they may be."""
-    if (keys := client_keys_of(data)) is not None:
-        yield keys
-    listeners = data.get("listeners")
-    public = listeners.get("public") if isinstance(listeners, dict) else None
-    if isinstance(public, dict):
-        yield from _named(public.get("probe_secret"), "file")
+    yield from _named(data.get("listeners"), "file")
     backends = data.get("backends")
     for backend in backends.values() if isinstance(backends, dict) else ():
         if isinstance(backend, dict):
@@ -186,11 +181,14 @@ def _references(data: Mapping[str, object], guest: Guest | None) -> Iterator[str
 
 
 def client_keys_of(data: Mapping[str, object]) -> str | None:
-    """The path of the file with the keys of clients, as it is written."""
-    found: object = data
-    for key in ("listeners", "public", "keys", "file"):
-        found = found.get(key) if isinstance(found, dict) else None
-    return found if isinstance(found, str) else None
+    """The path of the file with the keys of clients, as it is written: strangers' first."""
+    for listener in ("public", "data"):
+        found: object = data
+        for key in ("listeners", listener, "keys", "file"):
+            found = found.get(key) if isinstance(found, dict) else None
+        if isinstance(found, str):
+            return found
+    return None
 
 
 def _named(section: object, *names: str) -> Iterator[str]:

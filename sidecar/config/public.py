@@ -39,7 +39,11 @@ def resolve_public(
     section: PublicSection, files: Mapping[str, bytes | str], routes: RouteTable, report: Report
 ) -> Public:
     """The listener, as far as it can be built; whatever is wrong is in the report."""
-    keys = None if section.keys is None else _keys(section.keys, files, report)
+    keys = (
+        None
+        if section.keys is None
+        else keys_of(section.keys, (*PATH, "keys", "file"), files, report)
+    )
     access = None if section.access is None else _access(section.access, report)
     if section.keys is None and section.access is None and not section.i_know_this_is_open:
         report.error(
@@ -66,10 +70,11 @@ def resolve_public(
     )
 
 
-def _keys(
-    section: ClientKeysSection, files: Mapping[str, bytes | str], report: Report
+def keys_of(
+    section: ClientKeysSection, path: KeyPath, files: Mapping[str, bytes | str], report: Report
 ) -> tuple[ClientKey, ...]:
-    path, name = (*PATH, "keys", "file"), shown(section.file)
+    """The keys of a file that is named at `path`."""
+    name = shown(section.file)
     content = files.get(section.file, "it was not read")
     if isinstance(content, str):
         report.error(path, f"{name}: {content}", "a file with keys of clients", _MAKE_A_KEY)

@@ -27,7 +27,7 @@ from sidecar.config.faults import (
     listed,
     shown,
 )
-from sidecar.config.public import listener_of, resolve_public
+from sidecar.config.public import keys_of, listener_of, resolve_public
 from sidecar.config.routes import Backends, check_names, resolve_routes
 from sidecar.config.schema import Configuration, ControlSection, DataSection, ListenersSection
 from sidecar.config.snapshot import Backend, Doors, Drain, Listener, Log, Public, Snapshot
@@ -59,6 +59,9 @@ def resolve(
     checked = complaints.check(document.data, document.faults, around.guest)
     configuration, report = checked.configuration, Report()
     data, admin = _listeners(configuration.listeners, around.folder, report)
+    if (held := configuration.listeners.data.keys) is not None:
+        place: KeyPath = ("listeners", "data", "keys", "file")
+        data = replace(data, keys=keys_of(held, place, around.files, report))
     public = configuration.listeners.public
     bound = [data, admin] if public is None else [data, admin, listener_of(public)]
     around = replace(around, listeners=tuple((one.addresses, one.port) for one in bound))
@@ -247,12 +250,14 @@ def _guest(
 
 
 def _check_open(data: DataSection, listener: Listener, report: Report) -> None:
-    if data.i_know_this_is_open or all(ip_address(one).is_loopback for one in listener.addresses):
+    is_guarded = data.keys is not None or data.i_know_this_is_open
+    if is_guarded or all(ip_address(one).is_loopback for one in listener.addresses):
         return
     report.error(
         ("listeners", "data", "bind"), f"{data.bind}, where others than this machine can come in",
         "loopback, since nobody needs a key",
-        "if that is meant, add i_know_this_is_open: true to listeners.data",
+        "give clients keys (`llm-sidecar keys add NAME`, and listeners.data.keys); if everybody "
+        "may use it, add i_know_this_is_open: true to listeners.data",
     )  # fmt: skip
 
 

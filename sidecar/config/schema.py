@@ -116,6 +116,14 @@ class QueueSection(Section):
     """How long one may wait."""
 
 
+class ClientKeysSection(Section):
+    """The keys of clients."""
+
+    file: Text
+    """Path of their digests, relative to the configuration's folder; `llm-sidecar keys add` writes
+    it."""
+
+
 class DataSection(Section):
     """The listener that applications talk to."""
 
@@ -137,6 +145,8 @@ class DataSection(Section):
     """Requests at once; no limit unless given."""
     queue: QueueSection | None = None
     """Where further requests wait."""
+    keys: ClientKeysSection | None = None
+    """Clients need one of these keys."""
 
 
 class AdminSection(Section):
@@ -155,14 +165,6 @@ class ControlSection(Section):
 
     socket: Text = "auto"
     """Path of a Unix socket, relative to the configuration's folder; auto is a private one."""
-
-
-class ClientKeysSection(Section):
-    """The keys of clients."""
-
-    file: Text
-    """Path of their digests, relative to the configuration's folder; `llm-sidecar keys add` writes
-    it."""
 
 
 class AccessSection(Section):

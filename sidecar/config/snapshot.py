@@ -110,6 +110,7 @@ class Listener:
     keepalive: float = 15.0
     commit_after: float | None = None
     bounds: Bounds = field(default_factory=Bounds)
+    keys: tuple[ClientKey, ...] | None = None  # of which an application needs one
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from sidecar.config.faults import Fault, KeyPath, shown
 # the path (`*` stands for any name or place), the values that are not built (none: the key itself)
 # and what is not built, with its verb
 UNBUILT: tuple[tuple[str, tuple[object, ...], str], ...] = (
-    ("listeners.data.keys", (), "checking keys of clients is"),
     ("listeners.admin.keys", (), "checking keys of clients is"),
 )
 

@@ -4,7 +4,7 @@
 for clients of this machine; `public` has the one for strangers.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from aiohttp import web
@@ -16,7 +16,10 @@ from sidecar.dataplane.endpoints import Asked, Endpoints
 from sidecar.dataplane.guest import Guest
 from sidecar.dataplane.telling import Manner, Telling
 from sidecar.dialects import DIALECTS
+from sidecar.neutral.problem import RequestRefused
+from sidecar.policy import clients
 from sidecar.policy.admission import Line
+from sidecar.policy.clients import ClientKey
 from sidecar.policy.routing import RouteTable
 from sidecar.telemetry.recorder import RequestNote
 
@@ -101,6 +104,9 @@ class LocalDoor:
         if http.method == "OPTIONS":
             await answer.whole(204, arrival.preflight(http), b"")
             return None
+        keys = snapshot.data.keys if snapshot is not None else None
+        if keys is not None:
+            note.client = self._known(http, keys, answer)
         if http.path == "/health":
             if http.method not in ("GET", "HEAD"):
                 raise arrival.wrong_method(http, "GET")
@@ -108,8 +114,18 @@ class LocalDoor:
             await answer.json(self._health())
             return None
         named = http.headers
-        key, backend = headers.client_key(named), named.get("x-sidecar-backend")
-        return Guest(key, http.remote or "", tuple(named.items()), backend)
+        # a key of ours is for no backend
+        key = headers.client_key(named) if keys is None else None
+        peer = http.remote or "" if note.client is None else f"client {note.client}"
+        return Guest(key, peer, tuple(named.items()), named.get("x-sidecar-backend"))
+
+    def _known(self, http: web.BaseRequest, keys: Sequence[ClientKey], answer: Answer) -> str:
+        """The name of the client. Raises RequestRefused."""
+        found = clients.whose(http.headers.items(), keys)
+        if isinstance(found, str):
+            return found
+        answer.common["WWW-Authenticate"] = "Bearer"
+        raise RequestRefused(clients.unknown(with_key=True))
 
     def place(self, snapshot: Snapshot) -> Listener:
         """That for applications."""

@@ -205,7 +205,10 @@ class PublicDoor:
             note.refused = reason.why
             self._desk.has_failed(who, public, reason.name)
             answer.common["WWW-Authenticate"] = "Bearer"
-            raise RequestRefused(_unknown(public)) from None
+            needed = clients.unknown(
+                with_key=public.keys is not None, with_token=public.access is not None
+            )
+            raise RequestRefused(needed) from None
         self._desk.check_requests(client, who, public)
         if problem := doors.refuse_media_type(http.method, http.headers.items()):
             raise RequestRefused(problem)
@@ -310,21 +313,6 @@ def _is_of_browsers(name: str) -> bool:
     """What only tells of the page that asks; a backend might refuse it."""
     folded = name.lower()
     return folded in ("origin", "referer") or folded.startswith(("sec-fetch-", "sec-ch-"))
-
-
-def _unknown(public: Public) -> Problem:
-    needed = {
-        (True, False): "a key, as `Authorization: Bearer` or as `x-api-key`",
-        (False, True): "a token of Cloudflare Access",
-        (True, True): "a token of Cloudflare Access, and a key, as `Authorization: Bearer` or as "
-        "`x-api-key`",
-    }[public.keys is not None, public.access is not None]
-    return Problem(
-        ProblemKind.CLIENT_AUTH,
-        f"Who asks here needs {needed}.",
-        status=401,
-        code="unauthorized",
-    )
 
 
 def _too_many(what: str, wait: float) -> RequestRefused:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from sidecar.neutral.problem import Problem, ProblemKind
+
 
 @dataclass(frozen=True, slots=True)
 class ClientKey:
@@ -65,6 +67,19 @@ def whose(headers: Iterable[tuple[str, str]], keys: Sequence[ClientKey]) -> str 
         if same(key.digest, asked):  # and go on: each key takes the same time
             name = key.name
     return KeyRefusal.BAD_KEY if name is None else name
+
+
+def unknown(*, with_key: bool = False, with_token: bool = False) -> Problem:
+    """What a request is told that is nobody's: what it takes, and no more."""
+    needed = {
+        (True, False): "a key, as `Authorization: Bearer` or as `x-api-key`",
+        (False, True): "a token of Cloudflare Access",
+        (True, True): "a token of Cloudflare Access, and a key, as `Authorization: Bearer` or as "
+        "`x-api-key`",
+    }[with_key, with_token]
+    return Problem(
+        ProblemKind.CLIENT_AUTH, f"Who asks here needs {needed}.", status=401, code="unauthorized"
+    )
 
 
 def _credentials(headers: Iterable[tuple[str, str]]) -> set[str]:

@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Config, Sidecar, free_port, until
+from sidecar.config.client_keys import PREFIX, written
+from tests.e2e.client import chat
+from tests.e2e.harness import Config, Sidecar, chain, free_port, until
+from tests.fakes.answers import text_of
+from tests.fakes.backend import Backend
 
 SECONDS = 5.0  # a change must be in force within one second; a test allows five
 
@@ -71,3 +75,34 @@ async def test_without_a_key_it_does_not_start_and_says_how_to_make_one(sidecar:
     assert code == 78
     assert "'keys.txt': no such file" in told
     assert "`llm-sidecar keys add NAME`" in told
+
+
+async def test_applications_may_need_a_key_as_well(tmp_path: Path) -> None:
+    """What a gateway has that is bound beyond loopback; its keys are for itself alone."""
+    home = Backend("home")
+    key = f"{PREFIX}{'a' * 43}"
+    async with home:
+        sidecar = Sidecar(tmp_path, None)
+        config = chain(home, backends={"home": {"auth": {"forward": {}}}})
+        config["listeners"] = {
+            "data": {"port": sidecar.data_port, "bind": "0.0.0.0", "keys": {"file": "keys.txt"}},  # noqa: S104
+            "admin": {"port": sidecar.admin_port},
+            "control": {"socket": str(sidecar.socket)},
+        }
+        sidecar.config = config
+        sidecar.rewrite_config(config)
+        (tmp_path / "keys.txt").write_text(written("app", key, "2026-11-27"))
+        async with sidecar:
+            for brought in ({}, {"authorization": "Bearer wrong"}, {"x-api-key": "wrong"}):
+                answer = await sidecar.ask(chat(), headers=brought)
+                assert answer.status == 401
+                assert answer.headers["www-authenticate"] == "Bearer"
+                assert answer.json["error"]["code"] == "unauthorized"
+            assert not home.requests
+            for brought in ({"authorization": f"Bearer {key}"}, {"x-api-key": key}):
+                assert (await sidecar.ask(chat(), headers=brought)).text == text_of("home")
+            assert not any(key in str(seen.headers) for seen in home.requests)
+            metrics = await sidecar.metrics()
+            assert metrics.value("rejected_requests_total", reason="auth") == 3
+    assert '"client":"app"' in sidecar.output
+    assert key not in sidecar.output

@@ -76,7 +76,6 @@ def test_faults_in_words(data: dict[str, object], words: list[str]) -> None:
     ("data", "name"),
     [
         ({"listeners": {"admin": {"keys": {}}}}, "keys of clients"),
-        ({"listeners": {"data": {"keys": {}}}}, "keys of clients"),
     ],
 )
 def test_what_is_not_built_is_called_so(data: dict[str, object], name: str) -> None:
