@@ -108,7 +108,7 @@ class Ground:
         async with aiohttp.ClientSession(
             self.base(),
             connector=connector,
-            timeout=aiohttp.ClientTimeout(total=60),
+            timeout=aiohttp.ClientTimeout(total=600),
             auto_decompress=False,
         ) as http:
             yield http

@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.client import HANG
 from tests.e2e.harness import ROOT, TROUBLE, free_port, until
@@ -105,6 +106,17 @@ class Program:
                 return told
         except aiohttp.ClientError:
             return {}
+
+    async def metric(self, name: str) -> float:
+        """The sum of the samples of that name (without prefix)."""
+        async with self._http.get(f"http://127.0.0.1:{self.port}/metrics") as answer:
+            text = await answer.text()
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == f"llm_sidecar_tunnel_{name}"
+        )
 
     async def until_state(self, *states: str) -> dict[str, Any]:
         seen: dict[str, Any] = {}

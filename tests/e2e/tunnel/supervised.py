@@ -36,7 +36,7 @@ from tunnel.proof import Proof
 from tunnel.settings import Kind, Probe, Protocol, Settings
 from tunnel.supervisor import Supervisor
 
-SPEED = 1.0 if IS_REAL else 10.0
+SPEED = 1.0 if IS_REAL else 5.0
 HANG = 60.0  # real seconds in which whatever is waited for must come
 SECRET = b"what probes are proved with, in tests"
 PACKAGE = os.path.dirname(build.__file__)
@@ -277,6 +277,7 @@ class Plan:
     protocol: Protocol = "auto" if IS_REAL else "http2"
     grace: float = 20.0
     every: float = 10.0
+    timeout: float = 10.0 if IS_REAL else 40.0  # of a probe; a busy machine takes its time
     probed: bool = True
     binary: str = ""
     open: bool = False
@@ -357,7 +358,7 @@ def _made(plan: Plan, place: Ground, origin: Origin, visitor: aiohttp.ClientSess
         probe=Probe(
             url=place.url if plan.probed and plan.kind != "quick" else None,
             every=plan.every,
-            timeout=10.0,
+            timeout=plan.timeout,
             connect=place.connect if plan.probed else None,
             ca=place.ca.read_text(encoding="ascii"),
         ),

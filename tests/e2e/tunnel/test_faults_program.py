@@ -100,6 +100,25 @@ async def test_39_two_supervisors_at_once_both_carry_and_say_so(tmp_path: Path) 
 
 
 @commands
+async def test_26_fifty_thousand_lines_a_second_stop_nothing(tmp_path: Path) -> None:
+    async with (
+        ground(tmp_path) as place,
+        Backend() as origin,
+        Program(tmp_path / "one", place, url(origin)) as program,
+    ):
+        child = (await program.until_state(*CARRIES))["child"]["pid"]
+        place.inside.standin.behave(log={"flood": 50_000, "seconds": 2})
+
+        async def is_flooded() -> bool:
+            return await program.metric("log_dropped_total") > 0
+
+        await until(is_flooded, "lines are left out")
+        assert {await get(place) for _ in range(8)} == {200}
+        assert (await program.status())["child"]["pid"] == child
+        assert len(program.output) < 5_000_000
+
+
+@commands
 async def test_28_a_log_that_nobody_reads_stops_nothing(tmp_path: Path) -> None:
     async with (
         ground(tmp_path) as place,

@@ -85,7 +85,7 @@ async def test_15_an_edge_that_flaps(tmp_path: Path) -> None:
 @commands
 @fast
 async def test_16_a_frozen_edge_is_seen_by_the_probe_alone(tmp_path: Path) -> None:
-    async with stage(Plan(tmp_path, every=5)) as one:
+    async with stage(Plan(tmp_path, every=5, timeout=10)) as one:
         await four(one)
         pid = one.pid
         one.edge.freeze()
@@ -105,9 +105,10 @@ async def test_18_one_connection_of_four_that_hangs_restarts_nothing(tmp_path: P
     async with stage(Plan(tmp_path, every=2)) as one:
         await four(one)
         pid = one.pid
+        one.edge.patience = 5
         one.edge.wedge(index=2)
         await one.until_state(State.DEGRADED)
-        await one.for_seconds(60, lambda: one.pid == pid)
+        await one.for_seconds(20, lambda: one.pid == pid)
         assert one.metric("restarts_total") == 0
 
 
@@ -164,7 +165,7 @@ async def test_22_an_origin_that_is_down_restarts_nothing(tmp_path: Path) -> Non
         await one.origin.down()
         assert await one.get() == 502
         await one.until(lambda: one.metric("probe_success") == 0, "the probe tells")
-        await one.for_seconds(60, lambda: one.pid == pid)
+        await one.for_seconds(30, lambda: one.pid == pid)
         await one.origin.up()
         await one.until(lambda: one.metric("probe_success") == 1)
         assert one.metric("restarts_total") == 0
@@ -187,7 +188,7 @@ async def test_22_an_origin_that_is_down_restarts_nothing(tmp_path: Path) -> Non
 @commands
 @fast
 async def test_23_odd_answers_to_ready(tmp_path: Path, odd: dict[str, Any]) -> None:
-    async with stage(Plan(tmp_path, every=3600)) as one:
+    async with stage(Plan(tmp_path, every=120)) as one:
         await one.healthy()
         pid = one.pid
         one.standin.script({"ready": odd})
@@ -203,7 +204,7 @@ async def test_23_a_slow_answer_to_ready_is_an_answer(tmp_path: Path) -> None:
         await one.healthy()
         pid = one.pid
         one.standin.behave(ready={"after": 1 / SPEED})
-        await one.for_seconds(40, lambda: one.facts.pid == pid)
+        await one.for_seconds(15, lambda: one.facts.pid == pid)
 
 
 @commands
@@ -219,21 +220,6 @@ async def test_a_pushed_ingress_that_is_not_ours_is_drained(tmp_path: Path) -> N
 
 
 # --- the log --------------------------------------------------------------------------------------
-
-
-@commands
-@fast
-async def test_26_fifty_thousand_lines_a_second_stop_nothing(tmp_path: Path) -> None:
-    async with stage(Plan(tmp_path)) as one:
-        await four(one)
-        pid = one.pid
-        one.standin.behave(log={"flood": 50_000, "seconds": 2})
-        await asyncio.sleep(0.5 * SPEED)
-        for _ in range(8):
-            assert await one.get() == 200
-        await one.until(lambda: one.metric("log_dropped_total") > 0)
-        await one.for_seconds(20, lambda: one.facts.pid == pid)
-        assert len(one.said) < 5000
 
 
 @commands

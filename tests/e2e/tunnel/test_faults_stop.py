@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from tests.e2e.tunnel.harness import Ground, commands, through_the_name
-from tests.e2e.tunnel.supervised import CARRIES, Plan, Stage, fast, stage
+from tests.e2e.tunnel.supervised import CARRIES, SPEED, Plan, Stage, fast, stage
 from tests.fakes.cloudflared.links import Refuse
 from tunnel.facts import State
 
@@ -112,7 +112,7 @@ async def test_34_a_stop_in_a_pause(tmp_path: Path) -> None:
         await one.until_state(State.BACKOFF)
         assert await ended(one, 20) < 5
         starts = len(one.standin.starts)
-        await asyncio.sleep(60)
+        await asyncio.sleep(20)
         assert len(one.standin.starts) == starts
 
 
@@ -187,7 +187,7 @@ class Load:
                 self.whole += b"data: done" in answer
 
 
-RATE, STREAMS = 10, 20  # a second of the loop: 100 a second on the wall
+RATE, STREAMS = 200 / SPEED, 50  # 200 requests a second on the wall
 
 
 @through_the_name
@@ -215,7 +215,7 @@ async def test_37_a_replacement_that_never_gets_ready_touches_nothing(tmp_path: 
         one.standin.script({}, rest={"exit": {"code": 1, "stderr": "failed\n"}})
         one.apply(secret=one.ground.rotate().token)
         await one.until(lambda: len(one.standin.starts) >= 3)
-        await one.for_seconds(30, lambda: one.pid == pid)
+        await one.for_seconds(15, lambda: one.pid == pid)
         assert await one.get() == 200
         await one.until(lambda: one.alarms, "somebody is told")
         one.standin.script()
