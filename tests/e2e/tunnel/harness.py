@@ -10,8 +10,10 @@ bears `commands`; one that goes through the public name bears `through_the_name`
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import functools
+import json
 import os
 import socket
 import ssl
@@ -80,6 +82,10 @@ class Ground:
     def token(self) -> str:
         return self.token_file.read_text(encoding="ascii").strip()
 
+    @property
+    def tunnel_id(self) -> str:
+        return str(json.loads(base64.b64decode(self.token))["t"])
+
     def write_token(self, tunnel: Tunnel) -> None:
         """Replace the token's file as editors do."""
         _write_private(self.token_file, tunnel.token)
@@ -102,7 +108,7 @@ class Ground:
         async with aiohttp.ClientSession(
             self.base(),
             connector=connector,
-            timeout=aiohttp.ClientTimeout(total=60),
+            timeout=aiohttp.ClientTimeout(total=600),
             auto_decompress=False,
         ) as http:
             yield http
