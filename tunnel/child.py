@@ -99,6 +99,7 @@ class Child:
             tell=child._told,
             closed=child._silent,
         )
+        child._pump.named_edge = bool(environ.get("TUNNEL_EDGE"))
         with _Opened() as opened:
             try:
                 home = opened.home(place)
