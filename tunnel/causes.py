@@ -97,10 +97,17 @@ def _cause_of(code: int, words: Sequence[str], output: str) -> tuple[Cause, str]
         found = cause_in(each)
         if found is Cause.QUICK:  # what the service said stands before what became of it
             limited = [one for one in words if cause_in(one) is Cause.QUICK_LIMITED]
-            return (Cause.QUICK_LIMITED if limited else found), _sentence(code, limited or [each])
+            return _limited(limited[-1]) if limited else (found, _sentence(code, [each]))
+        if found is Cause.QUICK_LIMITED:
+            return _limited(each)
         if found is not None:
             return found, _sentence(code, [each])
     return Cause.UNKNOWN, _sentence(code, words)
+
+
+def _limited(words: str) -> tuple[Cause, str]:
+    said = f"too many quick tunnels were asked for from here (429, 1015): {words}"
+    return Cause.QUICK_LIMITED, said[:MOST]
 
 
 def _sentence(code: int, words: Sequence[str]) -> str:
