@@ -176,6 +176,11 @@ class Record:
         return any(self._window) and self._window.count(False) >= PART
 
     @property
+    def is_in_question(self) -> bool:
+        """Whether more must be asked to tell a bad connection from bad luck."""
+        return 0 < self.failures < FAILURES or 0 < self._window.count(False) < PART
+
+    @property
     def doubt(self) -> str:
         """Why no restart follows from the failures, where that is so; to end a sentence."""
         if self.origin is not True:

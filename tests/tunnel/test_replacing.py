@@ -68,6 +68,17 @@ def test_the_second_needs_a_probe_of_its_own() -> None:
     assert play.alive == [2]
 
 
+def test_a_probe_that_hangs_does_not_use_up_the_time_of_the_second() -> None:
+    play = healthy()
+    play.see = lambda _: proof("connector-1")
+    play.feed(steps.Restart(9))
+    play.wait(50)
+    patience = [look.settings.probe.timeout for look in play.of(steps.Look) if look.number == 2]
+    assert patience[0] == 3.0
+    assert patience == sorted(patience)  # where the way is slow, it grows
+    assert patience[-1] == PLAIN.probe.timeout == 10.0
+
+
 def test_a_second_that_never_carries_a_probe_is_given_up() -> None:
     play = healthy()
     play.see = lambda _: proof("connector-1")

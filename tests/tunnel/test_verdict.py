@@ -220,6 +220,29 @@ def test_a_part_that_fails(told: str, is_mixed: bool) -> None:
     assert record.is_mixed is is_mixed
 
 
+@pytest.mark.parametrize(
+    ("told", "is_in_question"),
+    [
+        ("", False),
+        ("........", False),
+        ("x", True),
+        (".x", True),
+        (".x......", True),  # one of four connections has its turn at every fourth probe
+        (".x........", False),
+        (".x.x", True),
+        (".x.x.", False),  # that is an answer
+        ("xxx", True),
+        ("xxxx", False),
+        ("xxxx.", False),
+    ],
+)
+def test_until_when_more_must_be_asked(told: str, is_in_question: bool) -> None:
+    record = Record()
+    for one in told:
+        record.add(V.TUNNEL if one == "x" else V.CARRIED, Sighting(530), KNOWN, 0.0)
+    assert record.is_in_question is is_in_question
+
+
 def test_probes_cause_restarts_seldom() -> None:
     seldom, now, gaps = Seldom(), 0.0, []
     for _ in range(6):
