@@ -50,7 +50,7 @@ class Chronicle:
     restarts: int = 0
     is_foreign: bool = False
     state: State = State.DISABLED
-    since: float = 0.0
+    since: float | None = None  # None: nothing has happened yet
     why: str = ""
     verdict: Verdict | None = None
     verdict_at: float | None = None
@@ -110,7 +110,7 @@ class Chronicle:
         self.published = url or self.published
         is_new = view.state is not self.state
         is_parked = view.state is State.PARKED
-        if is_new:
+        if is_new or self.since is None:
             self.since = now
         if is_new or (is_parked and why != self.why):
             self.state, self.why = view.state, why
@@ -144,7 +144,7 @@ class Chronicle:
         slot, pause = view.active, view.pause
         return Facts(
             state=view.state,
-            since=self.since,
+            since=now if self.since is None else self.since,
             why=self.why,
             replacing=view.second,
             url=_url(view, self.published),
@@ -201,4 +201,6 @@ def _why(view: View, now: float) -> str:
             return "part of the probes fails"
         case State.UP if slot.verdict is not None:
             return f"no probe has come through it yet, the last one says: {slot.verdict}"
+        case State.HEALTHY if slot.verdict is not None and slot.verdict.tells_nothing:
+            return f"the last probe says nothing of the tunnel: {slot.verdict}"
     return ""

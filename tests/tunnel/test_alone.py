@@ -46,11 +46,14 @@ async def test_it_exposes_nothing_before_its_origin_has_proved_itself(tmp_path: 
         stderr=PIPE, env={**os.environ, "PATH": str(tmp_path), "PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
     try:
-        assert (await told(port))["state"] == "disabled"
+        status = await told(port)
+        assert (status["state"], status["url"]) == ("disabled", None)
+        assert 0 <= float(str(status["seconds"])) < 60  # not since the machine runs
         assert process.stderr is not None
         async with timeout(60):
             line = await process.stderr.readline()
         assert b"does not answer the probe, so nothing is exposed yet" in line
+        assert line.count(b"ERROR") == line.count(b"tunnel.cli") == 1
         process.send_signal(signal.SIGTERM)
         async with timeout(60):
             assert await process.wait() == 0

@@ -291,9 +291,7 @@ async def test_a_flood_neither_stops_the_child_nor_the_loop(tmp_path: Path, body
 @on_each_loop
 async def test_what_is_not_told_is_counted(tmp_path: Path) -> None:
     letters = 'str(n).translate(str.maketrans("0123456789", "abcdefghij"))'
-    body = (
-        f'for n in range(3000): log("line " + {letters})\nfor n in range(7): log("same", "warn")'
-    )
+    body = f'for n in range(3000): log("line " + {letters})\nfor n in range(7): log("same", "warn")'
     watched = await spawn(program(tmp_path, body))
     await watched.end()
     assert sum(watched.sink.levels.values()) == 3007

@@ -361,6 +361,17 @@ def test_a_leap_of_the_clock_ends_no_child_that_answers() -> None:
     assert (play.state(), len(play.kids)) == (S.HEALTHY, 1)
 
 
+def test_a_probe_that_tells_nothing_of_the_tunnel_is_told_beside_its_state() -> None:
+    play = healthy()
+    play.see = lambda _: Sighting(403, is_policy=True)
+    play.wait(200)
+    assert (play.state(), play.kids[1].signals) == (S.HEALTHY, [])
+    assert play.facts.why == "the last probe says nothing of the tunnel: policy"
+    play.see = lambda _: proof("connector-1")
+    play.wait(40)
+    assert play.facts.why == ""
+
+
 def test_one_bad_connection_of_four_is_found_within_two_minutes() -> None:
     play = healthy(draw=0.0)
     turns = itertools.count()
