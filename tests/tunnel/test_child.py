@@ -12,6 +12,7 @@ import os
 import signal
 import tempfile
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,19 @@ async def test_credentials_come_the_same_way(tmp_path: Path) -> None:
     watched = await spawn(binary, settings=settings)
     assert (await watched.end()).code == 0
     assert watched.sink.text == "***"  # it is the whole secret
+
+
+@on_each_loop
+async def test_a_secret_that_is_open_to_others_is_complained_of_once(tmp_path: Path) -> None:
+    binary, file = program(tmp_path, ""), tmp_path / "token"
+    file.write_text(TOKEN, encoding="ascii")
+    file.chmod(0o644)
+    settings = replace(named(binary), secret_file=str(file))
+    for told in (1, 0):
+        watched = await spawn(binary, settings=settings)
+        await watched.end()
+        assert watched.sink.text.count("others on this machine may use") == told
+        assert TOKEN not in watched.sink.text
 
 
 @pytest.mark.parametrize(
