@@ -12,6 +12,7 @@ from tunnel.verdict import (
     FAILURES,
     LONGEST,
     QUICK_PATIENCE,
+    SILENT_PATIENCE,
     Known,
     Record,
     Seldom,
@@ -172,13 +173,19 @@ def test_what_may_cause_a_restart(
     record = failing(sighting, count, replace(KNOWN, origin=origin, network=network))
     assert 3 <= FAILURES <= 5
     assert record.may_restart(500.0, is_quick=False) is named
-    assert record.may_restart(500.0, is_quick=True) is quick
+    assert record.may_restart(SILENT_PATIENCE - 1, is_quick=True) is quick
 
 
 def test_a_quick_tunnel_keeps_its_name_for_longer() -> None:
     record = failing(Sighting(530))
     assert not record.may_restart(QUICK_PATIENCE - 1, is_quick=True)
     assert record.may_restart(QUICK_PATIENCE, is_quick=True)
+
+
+def test_a_quick_tunnel_that_is_silent_for_very_long_loses_its_name_after_all() -> None:
+    record = failing(error("timeout"), known=replace(KNOWN, network=None))
+    assert not record.may_restart(SILENT_PATIENCE - 1, is_quick=True)
+    assert record.may_restart(SILENT_PATIENCE, is_quick=True)
 
 
 @pytest.mark.parametrize(
