@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from tunnel import telling
 from tunnel.backoff import Backoff
+from tunnel.choice import needs_child
 from tunnel.events import Cause, Sighting
 from tunnel.facts import Facts, Reason, State
 from tunnel.settings import Settings
@@ -203,4 +204,6 @@ def _why(view: View, now: float) -> str:
             return f"no probe has come through it yet, the last one says: {slot.verdict}"
         case State.HEALTHY if slot.verdict is not None and slot.verdict.tells_nothing:
             return f"the last probe says nothing of the tunnel: {slot.verdict}"
+    if view.wanted is not None and view.second is None and needs_child(slot.settings, view.wanted):
+        return "it runs with earlier settings: those that are asked for have not come up"
     return ""

@@ -162,8 +162,12 @@ def test_a_second_that_is_refused_is_given_up() -> None:
     play.breed = bare
     play.feed(steps.Apply(CHANGED))
     play.tell(2, REFUSED)
+    assert play.facts.why == ""
     play.wait(70)
     assert (play.state(), play.alive) == (S.HEALTHY, [1])
+    assert "earlier settings" in play.facts.why
+    play.feed(steps.Apply(PLAIN))
+    assert (play.facts.why, play.alive) == ("", [1])
 
 
 def test_after_a_failed_replacement_a_crash_starts_what_was_good() -> None:
