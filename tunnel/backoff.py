@@ -15,6 +15,7 @@ STABLE = 60.0  # seconds; at least this long a child must carry to count as stab
 CRASHES = 5  # within WINDOW: a crash loop
 WINDOW = 300.0
 PARKED = 300.0  # between tries while somebody must change something
+MISSING = 30.0  # between looks for a program, which cost nothing and are told once
 REMEMBERED = 16  # failures; more tell nothing
 
 

@@ -95,12 +95,19 @@ def _cause_of(code: int, words: Sequence[str], output: str) -> tuple[Cause, str]
         return Cause.BINARY, _sentence(code, words)
     for each in reversed(words):
         found = cause_in(each)
-        if found is Cause.QUICK:  # what the service said stands before what became of it
-            limited = [one for one in words if cause_in(one) is Cause.QUICK_LIMITED]
-            return (Cause.QUICK_LIMITED if limited else found), _sentence(code, limited or [each])
+        if found in (Cause.QUICK, Cause.QUICK_LIMITED):
+            return _quick(words, each)
         if found is not None:
             return found, _sentence(code, [each])
     return Cause.UNKNOWN, _sentence(code, words)
+
+
+def _quick(words: Sequence[str], last: str) -> tuple[Cause, str]:
+    """What the service for quick tunnels said stands before what became of it."""
+    if any(cause_in(one) is Cause.QUICK_LIMITED for one in words):
+        # what it sends then is a page for browsers
+        return Cause.QUICK_LIMITED, "too many quick tunnels were asked for from here (429, 1015)"
+    return Cause.QUICK, f"the service for quick tunnels failed: {last}"[:MOST]
 
 
 def _sentence(code: int, words: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from subprocess import DEVNULL, Popen
 
-from tunnel import binary, leftovers
+from tunnel import binary, leftovers, permissions
 from tunnel.binary import SpawnFailed
 from tunnel.causes import cause_of
 from tunnel.events import (
@@ -86,6 +86,7 @@ class Child:
         """
         path = binary.find(settings.binary, environ.get("PATH"))
         await _check(path, environ, number, log)
+        _guard(settings.secret_file, number, log)
         child = cls(number, post)
         tunnel = settings.tunnel_id or settings.kind
         place = leftovers.folder(environ)
@@ -99,6 +100,7 @@ class Child:
             tell=child._told,
             closed=child._silent,
         )
+        child._pump.named_edge = bool(environ.get("TUNNEL_EDGE"))
         with _Opened() as opened:
             try:
                 home = opened.home(place)
@@ -368,6 +370,16 @@ async def _check(path: str, environ: Mapping[str, str], number: int, log: LogSin
         if len(_known) >= _MOST_KNOWN:
             _known.clear()
         _known[key] = None
+
+
+_guarded: set[str] = set()  # files of secrets that were complained of
+
+
+def _guard(path: str | None, number: int, log: LogSink) -> None:
+    """Complain, once, of a secret that is open to others."""
+    if path is not None and path not in _guarded and (told := permissions.complaint(path)):
+        _guarded.add(path)
+        log.write(number, "warning", told)
 
 
 def _report(swept: leftovers.Swept, settings: Settings, number: int, log: LogSink) -> None:

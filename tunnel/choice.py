@@ -99,6 +99,7 @@ def needs_child(one: Settings, two: Settings) -> bool:
     """Whether what a child is started with differs; the rest is ours alone."""
     ours = replace(
         one,
+        secret_file=two.secret_file,
         probe=two.probe,
         proof_secret=two.proof_secret,
         foreign_ingress=two.foreign_ingress,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from tunnel import telling
 from tunnel.backoff import Backoff
+from tunnel.choice import needs_child
 from tunnel.events import Cause, Sighting
 from tunnel.facts import Facts, Reason, State
 from tunnel.settings import Settings
@@ -50,7 +51,7 @@ class Chronicle:
     restarts: int = 0
     is_foreign: bool = False
     state: State = State.DISABLED
-    since: float = 0.0
+    since: float | None = None  # None: nothing has happened yet
     why: str = ""
     verdict: Verdict | None = None
     verdict_at: float | None = None
@@ -107,9 +108,12 @@ class Chronicle:
             self.is_foreign = self.is_foreign and view.wanted is not None
         elif view.active.ours > 1:
             self.is_foreign = False
+        url = view.active.url if view.active is not None and view.active.proven else None
+        is_published = url is None or url == self.published
+        self.published = url or self.published
         is_new = view.state is not self.state
         is_parked = view.state is State.PARKED
-        if is_new:
+        if is_new or self.since is None:
             self.since = now
         if is_new or (is_parked and why != self.why):
             self.state, self.why = view.state, why
@@ -120,9 +124,7 @@ class Chronicle:
         if view.backoff.is_crash_loop and not self._crash_told:
             told.append(telling.crash_loop(why))
         self._crash_told = view.backoff.is_crash_loop
-        url = view.active.url if view.active is not None and view.active.proven else None
-        if url is not None and url != self.published:
-            self.published = url
+        if url is not None and not is_published:
             told.append(Publish(url))
         return told
 
@@ -145,7 +147,7 @@ class Chronicle:
         slot, pause = view.active, view.pause
         return Facts(
             state=view.state,
-            since=self.since,
+            since=now if self.since is None else self.since,
             why=self.why,
             replacing=view.second,
             url=_url(view, self.published),
@@ -202,4 +204,8 @@ def _why(view: View, now: float) -> str:
             return "part of the probes fails"
         case State.UP if slot.verdict is not None:
             return f"no probe has come through it yet, the last one says: {slot.verdict}"
+        case State.HEALTHY if slot.verdict is not None and slot.verdict.tells_nothing:
+            return f"the last probe says nothing of the tunnel: {slot.verdict}"
+    if view.wanted is not None and view.second is None and needs_child(slot.settings, view.wanted):
+        return "it runs with earlier settings: those that are asked for have not come up"
     return ""

@@ -85,7 +85,7 @@ def _logging() -> Iterator[None]:
     lines: queue.Queue[logging.LogRecord] = queue.Queue(MOST_LINES)
     written = logging.StreamHandler()
     written.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[_Dropping(lines)])
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_Dropping(lines)])
     listener = QueueListener(lines, written)
     listener.start()
     try:

@@ -284,6 +284,7 @@ def settle(
         kind=kind,
         origin=origin,
         secret=secret,
+        secret_file=_secret_file(section, folder),
         tunnel_id=tunnel_id,
         protocol=section.protocol,
         grace=section.grace,
@@ -295,6 +296,11 @@ def settle(
         open=section.i_know_this_is_open,
     )
     return Settled(settings, [], look.secrets)
+
+
+def _secret_file(section: TunnelSection, folder: str) -> str | None:
+    held = section.credentials if section.token is None else section.token
+    return None if held is None or held.file is None else os.path.join(folder, held.file)
 
 
 def proof_secret(text: str | None) -> bytes:

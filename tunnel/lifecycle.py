@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tunnel import steps, telling
-from tunnel.backoff import NAMED, PARKED, QUICK, Backoff
+from tunnel.backoff import MISSING, NAMED, PARKED, QUICK, Backoff
 from tunnel.choice import Choice, needs_child
 from tunnel.chronicle import Chronicle, Pause, View
 from tunnel.events import Cause, Exit
@@ -268,7 +268,8 @@ class Lifecycle:
         self._pause = Pause(now + seconds, seconds, ending.why, ending.reason)
 
     def _park(self, why: str, code: Cause | None, now: float) -> None:
-        self._pause = Pause(now + PARKED, PARKED, why, "exit", code or Cause.UNKNOWN)
+        seconds = MISSING if code is Cause.BINARY else PARKED
+        self._pause = Pause(now + seconds, seconds, why, "exit", code or Cause.UNKNOWN)
 
     # -- what children tell
 
@@ -434,8 +435,8 @@ class Lifecycle:
         if self._active is not None:
             may_look = self._may_look_at_first(now)
             self._out += self._active.questions(now, may_look=may_look)
-        if self._second is not None and self._second.slot is not None:
-            self._out += self._second.slot.questions(now, may_look=True)
+        if self._second is not None:
+            self._out += self._second.questions(now)
 
     # -- what changed
 

@@ -147,9 +147,17 @@ def told(line: Line, *, plain: bool = False) -> Told | None:
     return None
 
 
-def is_harmless(line: Line, *, draining: bool) -> bool:
-    """Whether an error is none: a client that left, what a drain brings, or what we ask for."""
-    if line.message in _OF_STARTS:
+def is_harmless(line: Line, *, draining: bool, named_edge: bool = False) -> bool:
+    """Whether a line says nothing to people: no trouble, or none that is one.
+
+    A client that left, what a drain brings, what we ask for, and reports of what we see ourselves.
+    `named_edge`: the child was told where the edge is, so that it need not find that by DNS.
+    """
+    if line.message in _OF_STARTS or line.message.startswith(_REPORTS):
+        return True
+    if named_edge and line.message.startswith(_OF_DISCOVERY):
+        return True
+    if line.error.startswith(_OF_LOST_STREAMS):
         return True
     if "context canceled" in line.error:
         return draining or line.message in _OF_REQUESTS or "ended abruptly" in line.error
@@ -323,6 +331,28 @@ _OF_STARTS = frozenset(
         "Unable to lookup protocol percentage.",
     }
 )
+# tables and a self-test that blocks nothing; whether it carries is found out by probes
+_REPORTS = (
+    "+--",
+    "|  ",
+    "precheck",
+    "ICMP proxy will use",
+    "Tunnel connection curve preferences",
+    "The user running cloudflared process has a GID",
+)
+# printed as well when there is nothing to discover
+_OF_DISCOVERY = (
+    "edge discovery: error looking up Cloudflare edge IPs",
+    "Please try the following things to diagnose this issue",
+    "  1. ensure that argotunnel.com is returning",
+    "  2. ensure that your DNS resolver is not returning",
+    "     Run your system's equivalent of",
+    "     See GitHub issue https://github.com/golang/go/issues",
+    "     For example, you could use Cloudflare's 1.1.1.1",
+    "     https://developers.cloudflare.com/1.1.1.1/",
+)
+# the end of a connection, told once more as that of the stream that steers it
+_OF_LOST_STREAMS = "Error shutting down control stream: "
 _OF_DRAINS = (
     "Connection terminated",
     "no more connections active and exiting",

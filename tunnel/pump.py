@@ -44,6 +44,7 @@ class Pump:
         closed: Callable[[], None],
     ) -> None:
         self.draining = False  # told to stop: some errors are none now
+        self.named_edge = False  # it need not find the edge by DNS
         self.words: deque[str] = deque(maxlen=WORDS)
         self.output = ""
         self._loop, self._number, self._log = asyncio.get_running_loop(), number, log
@@ -125,7 +126,7 @@ class Pump:
         if event is not None:
             self._tell(event)
         level: Log = line.level
-        if loglines.is_harmless(line, draining=self.draining):
+        if loglines.is_harmless(line, draining=self.draining, named_edge=self.named_edge):
             level = "debug"
         elif level in ("warning", "error") and not loglines.is_of_request(line):
             self.words.append(self._redact(line.text[:LONGEST]))

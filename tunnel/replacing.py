@@ -5,12 +5,13 @@ own, and both have run side by side for a while. What fails here is never held a
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tunnel.backoff import Backoff
 from tunnel.facts import Reason
 from tunnel.settings import Settings
 from tunnel.slot import BLIND, Slot
+from tunnel.steps import Action, Look
 
 TRIES = 3  # children, before a replacement is given up
 ENOUGH = 2  # connections that may take over at once
@@ -18,6 +19,9 @@ ALONE = 5.0  # seconds after which one connection is enough
 HOLD = 5.0  # seconds in which both run, ready
 PROOF = 60.0  # seconds for a registered child to carry a probe
 LOOK_EVERY = 1.0  # the edge chooses who carries a probe; several are needed to meet this child
+# the first is perhaps replaced because it hangs, and probes that meet it must not use up the time;
+# where the way is slow, patience grows while the second one lives
+PATIENCE, PATIENCE_GROWS = 3.0, 0.15
 
 
 @dataclass(slots=True)
@@ -40,6 +44,22 @@ class Replacement:
             self.ready_at = None
         elif self.ready_at is None:
             self.ready_at = now
+
+    def questions(self, now: float) -> list[Action]:
+        """Those for the second child that are due."""
+        slot = self.slot
+        if slot is None:
+            return []
+        return [
+            self._brief(one, slot, now) if isinstance(one, Look) else one
+            for one in slot.questions(now, may_look=True)
+        ]
+
+    def _brief(self, look: Look, slot: Slot, now: float) -> Look:
+        lived = 0.0 if slot.up_at is None else now - slot.up_at
+        probe = look.settings.probe
+        timeout = min(probe.timeout, PATIENCE + PATIENCE_GROWS * lived)
+        return replace(look, settings=replace(look.settings, probe=replace(probe, timeout=timeout)))
 
     def may_swap(self, now: float) -> bool:
         """Whether it takes over now."""

@@ -37,6 +37,7 @@ class Settings:
     kind: Kind
     origin: str  # what the tunnel exposes, as http://127.0.0.1:PORT
     secret: str | None = field(default=None, repr=False)  # the token, or the credentials' JSON text
+    secret_file: str | None = None  # where it stands, to look at who may read it
     tunnel_id: str | None = None  # a UUID; of a token the one that stands in it
     protocol: Protocol = "auto"
     grace: float = 20.0  # for requests in flight, once the child is told to stop

@@ -16,11 +16,12 @@ from tunnel.events import Cause, Readiness, Ready, Sighting
 from tunnel.facts import Reason, State
 from tunnel.settings import Protocol, Settings
 from tunnel.steps import Action, AskIngress, AskName, AskReady, Kill, Look, Terminate
-from tunnel.verdict import FAILURES, Known, Record, Verdict, is_ours
+from tunnel.verdict import Known, Record, Verdict, is_ours
 
 START = 90.0  # until its metrics port is known: names may resolve slowly
 CONNECT = 45.0  # from there until it is registered
 CONNECT_AUTO = 150.0  # its own way from QUIC to http2 takes nearly two minutes
+CONNECT_QUICK = 20.0  # a quick tunnel has no such way, so that QUIC which fails ends it sooner
 READY_EVERY = 1.0
 SILENT = 3  # questions without an answer in a row: it hangs
 LOST = 27.0  # without a connection; it comes back within 20 s by itself
@@ -37,7 +38,7 @@ NAME_EVERY = 2.0
 # half an hour that there is none
 QUICK_FIRST_LOOK = 10.0
 QUICK_SPREAD = 5.0
-HURRY = 4  # times as often are probes sent while some fail
+HURRY = 4  # times as often are probes sent while it is open what fails
 SHORTEST = 1.0  # between probes
 BLIND = 3  # probes that told nothing
 
@@ -211,6 +212,7 @@ class Slot:
                 self.connector = event.connector
             case events.MetricsTold() if self.port is None:
                 self.port, self.connecting_at, self.ready.due = event.port, now, now
+                self.trouble = ""  # it has got over whatever it was, such as a failed look-up
             case events.Registered():
                 self.used = event.protocol
                 self.registered_at = now if self.registered_at is None else self.registered_at
@@ -221,6 +223,8 @@ class Slot:
                 self._troubled(event, now)
             case events.QuicFailed():
                 self.quic_failed = True
+                if self.up_at is None:
+                    self.trouble = "QUIC does not get through"
             case events.ConfigPushed():
                 self._hurry(self.ingress, now)
             case events.MetricsTold():
@@ -347,9 +351,9 @@ class Slot:
             self.proven = self.was_proven = True
 
     def look_again(self, now: float, draw: float) -> None:
-        """Plan the next probe: jittered, and soon while some fail."""
+        """Plan the next probe: jittered, and soon while it is open what fails."""
         every = self.settings.probe.every
-        if 0 < self.record.failures < FAILURES:
+        if self.record.is_in_question:
             every = max(SHORTEST, every / HURRY)
         self.look.back(now + every * (0.75 + draw / 2))
 
@@ -372,10 +376,17 @@ class Slot:
         if self.refused_at is not None:
             return self.refused_last + QUIET
         if self.up_at is None and self.connecting_at is not None:
-            # a quick tunnel never leaves QUIC by itself, so that there is nothing to wait for
-            may_fall_back = self.protocol != "http2" and not self.is_quick
-            return self.connecting_at + (CONNECT_AUTO if may_fall_back else CONNECT)
+            return self.connecting_at + self._patience
         return math.inf
+
+    @property
+    def _patience(self) -> float:
+        """Seconds for the registration."""
+        if self.protocol == "http2":
+            return CONNECT
+        if self.is_quick:
+            return CONNECT_QUICK if self.quic_failed else CONNECT
+        return CONNECT_AUTO
 
     def questions(self, now: float, *, may_look: bool) -> list[Action]:
         """Those that are due; each waits for its answer before it is put again."""

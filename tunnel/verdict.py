@@ -19,6 +19,7 @@ PART = 2  # failures among them that make it degraded
 BETWEEN = 300.0  # seconds between two restarts that probes cause; doubles up to LONGEST
 LONGEST = 1800.0
 QUICK_PATIENCE = 120.0  # seconds that probes must fail before a quick tunnel loses its name
+SILENT_PATIENCE = 300.0  # where nothing but silence says so
 
 
 class Verdict(StrEnum):
@@ -176,6 +177,11 @@ class Record:
         return any(self._window) and self._window.count(False) >= PART
 
     @property
+    def is_in_question(self) -> bool:
+        """Whether more must be asked to tell a bad connection from bad luck."""
+        return 0 < self.failures < FAILURES or 0 < self._window.count(False) < PART
+
+    @property
     def doubt(self) -> str:
         """Why no restart follows from the failures, where that is so; to end a sentence."""
         if self.origin is not True:
@@ -185,16 +191,17 @@ class Record:
     def may_restart(self, now: float, *, is_quick: bool) -> bool:
         """Whether the failures allow for a restart: the origin is fine, and so is the network.
 
-        Without a control target an answer of the edge proves that the network works. Silence does
-        not; but a named tunnel may be replaced all the same, for its first child stays until the
-        second has carried a probe. A quick one would lose its name for nothing.
+        Without a control target an answer of the edge proves that the network works; silence, for
+        all that the edge was reached, only when it lasts. A named tunnel may be replaced sooner,
+        for its first child stays until the second has carried a probe. A quick one loses its name.
         """
         if not self.is_suspect or self.origin is not True or self.network is False:
             return False
         if not is_quick:
             return True
         knows = self.network is True or self.proves_network
-        return knows and self.since is not None and now - self.since >= QUICK_PATIENCE
+        patience = QUICK_PATIENCE if knows else SILENT_PATIENCE
+        return self.since is not None and now - self.since >= patience
 
 
 @dataclass(slots=True)

@@ -63,7 +63,7 @@ SHUTDOWN = "Initiating shutdown error="
             ],
             "",
             Cause.QUICK_LIMITED,
-            "429",
+            "too many quick tunnels",
         ),
         (1, [], "", Cause.UNKNOWN, "exit code 1"),
         (10, [], "", Cause.UNKNOWN, "exit code 10"),

@@ -25,9 +25,18 @@ def test_repeats_are_counted() -> None:
     assert collapse.end() == ([("error", "a (repeated once)")], 0)
 
 
+def test_numbers_make_no_difference() -> None:
+    collapse = Collapse()
+    refused = "dial tcp 198.51.100.{0}:7844: connection refused connIndex={0}"
+    taken = [collapse.take(0, "error", refused.format(number)) for number in range(3)]
+    assert taken == [True, False, False]
+    assert collapse.take(0, "error", "dial tcp [2001:db8::1]:7844: connection refused")
+    assert collapse.end() == ([("error", refused.format(0) + " (repeated 2 times)")], 0)
+
+
 def test_there_is_a_most() -> None:
     collapse = Collapse()
-    taken = sum(collapse.take(0, "info", f"line {number}") for number in range(1000))
+    taken = sum(collapse.take(0, "info", "x" * number) for number in range(1000))
     assert taken == MOST
     collapse.leave_out(0, 50_000)
     told = f"{50_000 + 1000 - MOST} more lines of cloudflared are left out here"

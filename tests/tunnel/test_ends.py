@@ -101,27 +101,27 @@ def test_an_edge_that_is_down_is_no_crash_loop_and_no_idle_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "cause"),
+    ("code", "cause", "pause"),
     [
-        (255, Cause.CREDENTIAL),
-        (1, Cause.CONFIG),
-        (1, Cause.BINARY),
+        (255, Cause.CREDENTIAL, 300),
+        (1, Cause.CONFIG, 300),
+        (1, Cause.BINARY, 30),  # a look for a file costs nothing
     ],
 )
-def test_a_permanent_cause_is_parked(code: int, cause: Cause) -> None:
+def test_a_permanent_cause_is_parked(code: int, cause: Cause, pause: int) -> None:
     play = Play()
     play.breed = dying(code, cause, "it says why")
     play.feed(steps.Apply(PLAIN))
     assert (play.state(), play.facts.why) == (S.PARKED, "it says why")
-    assert play.facts.next_start == play.now + 300
+    assert play.facts.next_start == play.now + pause
     play.wait(3601)
-    assert len(play.kids) == 13
+    assert len(play.kids) == 1 + 3600 // pause
     assert len(play.lines("error")) == 1, "told once"
     assert "What to do" in play.lines("error")[0]
     play.breed = lambda _: None
     play.feed(steps.Apply(CHANGED))
     assert play.state() is S.HEALTHY
-    assert play.kids[14].spawn.settings == CHANGED
+    assert play.last.spawn.settings == CHANGED
 
 
 def test_no_binary_is_parked_and_no_process_is_waited_for() -> None:

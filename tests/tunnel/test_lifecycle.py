@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -23,6 +24,7 @@ from tests.tunnel.play import (
 )
 from tunnel import steps
 from tunnel.events import (
+    Cause,
     ConfigPushed,
     ConnectorTold,
     MetricsTold,
@@ -31,6 +33,7 @@ from tunnel.events import (
     Registered,
     Sighting,
     Told,
+    Trouble,
 )
 from tunnel.events import Lost as LostLine
 from tunnel.facts import State
@@ -77,6 +80,7 @@ def test_a_quick_tunnel_is_published_after_a_probe_and_never_probed_too_soon() -
     assert play.of(steps.Look) == []
     play.wait(0.2)
     assert [one.url for one in play.of(steps.Publish)] == ["https://words.trycloudflare.com"]
+    assert play.lines("info")[-1] == "tunnel: carries https://words.trycloudflare.com"
     assert (play.state(), play.facts.url) == (S.HEALTHY, "https://words.trycloudflare.com")
 
 
@@ -218,6 +222,30 @@ def test_quic_that_failed_is_left_out_for_a_day(protocol: Protocol) -> None:
     assert [kid.spawn.protocol for kid in play.kids.values()][2:] == ["http2", protocol]
 
 
+def test_a_quick_tunnel_leaves_quic_soon() -> None:
+    play = Play()
+    play.breed = bare
+    play.feed(steps.Apply(replace(QUICK, protocol="auto")))
+    play.wait(7)
+    play.tell(1, QuicFailed())
+    assert play.facts.why == "QUIC does not get through"
+    play.breed = lambda _: None
+    play.wait(15)
+    assert [kid.spawn.protocol for kid in play.kids.values()] == ["auto", "http2"]
+    assert "so the next one uses http2" in play.lines("warning")[0]
+
+
+def test_what_it_got_over_is_no_trouble() -> None:
+    play = Play()
+    play.breed = mute
+    play.feed(steps.Apply(PLAIN))
+    play.tell(1, Trouble(Cause.DNS, "no such host"))
+    assert play.facts.why == "no such host"
+    play.kids[1].ready = Ready.NOT_READY
+    play.tell(1, *boot(play.kids[1]))
+    assert (play.state(), play.facts.why) == (S.CONNECTING, "")
+
+
 @pytest.mark.parametrize("answer", [Ready.NO_ANSWER, Ready.FOREIGN])
 def test_three_questions_without_an_answer(answer: Ready) -> None:
     play = healthy()
@@ -331,6 +359,25 @@ def test_a_leap_of_the_clock_ends_no_child_that_answers() -> None:
     play.feed()
     play.wait(5)
     assert (play.state(), len(play.kids)) == (S.HEALTHY, 1)
+
+
+def test_a_probe_that_tells_nothing_of_the_tunnel_is_told_beside_its_state() -> None:
+    play = healthy()
+    play.see = lambda _: Sighting(403, is_policy=True)
+    play.wait(200)
+    assert (play.state(), play.kids[1].signals) == (S.HEALTHY, [])
+    assert play.facts.why == "the last probe says nothing of the tunnel: policy"
+    play.see = lambda _: proof("connector-1")
+    play.wait(40)
+    assert play.facts.why == ""
+
+
+def test_one_bad_connection_of_four_is_found_within_two_minutes() -> None:
+    play = healthy(draw=0.0)
+    turns = itertools.count()
+    play.see = lambda look: LOST if next(turns) % 4 == 3 else proof("connector-1")
+    play.wait_for(S.DEGRADED, 120)
+    assert play.facts.why == "part of the probes fails"
 
 
 def test_so_many_probes_in_a_row_make_it_suspect() -> None:

@@ -293,6 +293,7 @@ def test_the_text_of_a_line_says_all_but_the_time() -> None:
     assert read(raw).text == 'Serve tunnel error connIndex=1 error="edge closed" ip=""'
 
 
+STREAM_LOST = "Error shutting down control stream: client disconnected"
 CANCELED = "Incoming request ended abruptly: context canceled"
 
 
@@ -311,11 +312,32 @@ CANCELED = "Incoming request ended abruptly: context canceled"
         (line("context canceled", "error"), False, False),
         (line("Configuration file /dev/null was empty", "error"), True, True),
         (line("Configuration file /x was empty", "error"), False, False),
+        (line("failed to serve incoming request", "error", error=STREAM_LOST), True, True),
+        (line("precheck", component="TCP Connectivity", status="fail"), True, True),
+        (line("precheck complete", hard_fail=True), True, True),
+        (line("+-----+"), True, True),
+        (line("|  WARNING: Allow outbound QUIC traffic on port 7844  |"), True, True),
+        (line("The user running cloudflared process has a GID (group", "warn"), True, True),
+        (line(NO_DNS, "error", error="no such host"), False, False),
     ],
 )
-def test_which_errors_are_none(raw: bytes, at_work: bool, in_drain: bool) -> None:
+def test_which_lines_say_nothing(raw: bytes, at_work: bool, in_drain: bool) -> None:
     assert is_harmless(read(raw), draining=False) is at_work
     assert is_harmless(read(raw), draining=True) is in_drain
+
+
+@pytest.mark.parametrize(
+    ("raw", "is_harmful"),
+    [
+        (line(NO_DNS, "error", error="no such host"), False),
+        (line("Please try the following things to diagnose this issue:", "error"), False),
+        (line("     https://developers.cloudflare.com/1.1.1.1/setting-up/", "error"), False),
+        (line(EDGE, "error", error="TLS handshake with edge error: EOF"), True),
+    ],
+)
+def test_who_was_told_where_the_edge_is_need_not_find_it(raw: bytes, is_harmful: bool) -> None:
+    assert is_harmless(read(raw), draining=False, named_edge=True) is not is_harmful
+    assert is_harmless(read(raw), draining=False) is False
 
 
 STREAM = b"".join(

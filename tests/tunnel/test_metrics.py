@@ -41,6 +41,12 @@ def test_without_a_tunnel_there_is_nothing() -> None:
     told.facts = None
     told.metrics.end()
     assert told.samples == 0
+    told.metrics.logged("info")
+    told.metrics.exited(0, expected=True)
+    told.metrics.restarted("config")
+    assert told.samples == 0, "the last child drains when the tunnel is off already"
+    told.metrics.begin()
+    assert told.value("exits_total", code="0", expected="true") == 0
 
 
 def test_what_happens_is_counted() -> None:

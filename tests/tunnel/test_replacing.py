@@ -68,6 +68,17 @@ def test_the_second_needs_a_probe_of_its_own() -> None:
     assert play.alive == [2]
 
 
+def test_a_probe_that_hangs_does_not_use_up_the_time_of_the_second() -> None:
+    play = healthy()
+    play.see = lambda _: proof("connector-1")
+    play.feed(steps.Restart(9))
+    play.wait(50)
+    patience = [look.settings.probe.timeout for look in play.of(steps.Look) if look.number == 2]
+    assert patience[0] == 3.0
+    assert patience == sorted(patience)  # where the way is slow, it grows
+    assert patience[-1] == PLAIN.probe.timeout == 10.0
+
+
 def test_a_second_that_never_carries_a_probe_is_given_up() -> None:
     play = healthy()
     play.see = lambda _: proof("connector-1")
@@ -151,8 +162,12 @@ def test_a_second_that_is_refused_is_given_up() -> None:
     play.breed = bare
     play.feed(steps.Apply(CHANGED))
     play.tell(2, REFUSED)
+    assert play.facts.why == ""
     play.wait(70)
     assert (play.state(), play.alive) == (S.HEALTHY, [1])
+    assert "earlier settings" in play.facts.why
+    play.feed(steps.Apply(PLAIN))
+    assert (play.facts.why, play.alive) == ("", [1])
 
 
 def test_after_a_failed_replacement_a_crash_starts_what_was_good() -> None:

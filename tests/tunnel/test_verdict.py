@@ -12,6 +12,7 @@ from tunnel.verdict import (
     FAILURES,
     LONGEST,
     QUICK_PATIENCE,
+    SILENT_PATIENCE,
     Known,
     Record,
     Seldom,
@@ -172,13 +173,19 @@ def test_what_may_cause_a_restart(
     record = failing(sighting, count, replace(KNOWN, origin=origin, network=network))
     assert 3 <= FAILURES <= 5
     assert record.may_restart(500.0, is_quick=False) is named
-    assert record.may_restart(500.0, is_quick=True) is quick
+    assert record.may_restart(SILENT_PATIENCE - 1, is_quick=True) is quick
 
 
 def test_a_quick_tunnel_keeps_its_name_for_longer() -> None:
     record = failing(Sighting(530))
     assert not record.may_restart(QUICK_PATIENCE - 1, is_quick=True)
     assert record.may_restart(QUICK_PATIENCE, is_quick=True)
+
+
+def test_a_quick_tunnel_that_is_silent_for_very_long_loses_its_name_after_all() -> None:
+    record = failing(error("timeout"), known=replace(KNOWN, network=None))
+    assert not record.may_restart(SILENT_PATIENCE - 1, is_quick=True)
+    assert record.may_restart(SILENT_PATIENCE, is_quick=True)
 
 
 @pytest.mark.parametrize(
@@ -218,6 +225,29 @@ def test_a_part_that_fails(told: str, is_mixed: bool) -> None:
     for one in told:
         record.add(V.TUNNEL if one == "x" else V.CARRIED, Sighting(530), KNOWN, 0.0)
     assert record.is_mixed is is_mixed
+
+
+@pytest.mark.parametrize(
+    ("told", "is_in_question"),
+    [
+        ("", False),
+        ("........", False),
+        ("x", True),
+        (".x", True),
+        (".x......", True),  # one of four connections has its turn at every fourth probe
+        (".x........", False),
+        (".x.x", True),
+        (".x.x.", False),  # that is an answer
+        ("xxx", True),
+        ("xxxx", False),
+        ("xxxx.", False),
+    ],
+)
+def test_until_when_more_must_be_asked(told: str, is_in_question: bool) -> None:
+    record = Record()
+    for one in told:
+        record.add(V.TUNNEL if one == "x" else V.CARRIED, Sighting(530), KNOWN, 0.0)
+    assert record.is_in_question is is_in_question
 
 
 def test_probes_cause_restarts_seldom() -> None:
