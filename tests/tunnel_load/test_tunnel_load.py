@@ -38,7 +38,7 @@ async def test_the_search_finds_a_secret(tmp_path: Path, where: str) -> None:
     )
     kind = {"argument": "cmdline", "environment": "environ"}[where]
     assert processes.told_by_processes([SECRET]) == [f"/proc/{process.pid}/{kind}"]
-    await process.communicate()
+    await process.communicate(b"\n")
     assert processes.is_gone(process.pid)
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "file").write_text(f"token={SECRET}\n")
