@@ -12,7 +12,7 @@ PY := $(VENV)/bin/python
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help run test check fix coverage matrix faults golden fuzz chaos lock clean venv install-run install-test install-lock
+.PHONY: help run test check fix coverage matrix faults golden fuzz chaos tunnel lock clean venv install-run install-test install-lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s%s\n", $$1, $$2 }' Makefile
@@ -55,6 +55,9 @@ fuzz: install-test ## damaged traffic through every dialect for ten minutes (ARG
 
 chaos: install-test ## 200 clients before backends that flap, stall, cut and recover (ARGS='--seconds 60 --seed 2')
 	@exec $(PY) -m tests.chaos.run $(ARGS)
+
+tunnel: install-test ## 200 requests a second and 50 streams through a tunnel that is restarted and killed, then 1,000 restarts
+	@exec $(PY) -m tests.tunnel_load.run $(ARGS)
 
 # One resolution for every Python and machine; the test lock takes the versions of the run lock.
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \

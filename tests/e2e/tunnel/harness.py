@@ -2,9 +2,10 @@
 
 All three are stand-ins, unless `CLOUDFLARED_BIN` and `TUNNEL_EDGE` name a real binary and the edge
 that it is to reach (`TUNNEL_CACERT`: its authority). Then come from the environment, too:
-`TUNNEL_TOKEN_FILE` (a token which that edge accepts; else one is made up), `TUNNEL_PUBLIC_URL` (the
-public name as `https://host`), `TUNNEL_PUBLIC_CONNECT` (`host:port`, dialled in its place) and
-`TUNNEL_PUBLIC_CA` (else `TUNNEL_CACERT`). A test that commands the edge, or breaks the binary,
+`TUNNEL_TOKEN_FILE` (a token which that edge accepts; else one is made up), `TUNNEL_NEXT_TOKEN_FILE`
+(another one for the same tunnel; likewise), `TUNNEL_PUBLIC_URL` (the public name as `https://host`),
+`TUNNEL_PUBLIC_CONNECT` (`host:port`, dialled in its place) and `TUNNEL_PUBLIC_CA` (else
+`TUNNEL_CACERT`). A test that commands the edge, or breaks the binary,
 bears `commands`; one that goes through the public name bears `through_the_name`.
 """
 
@@ -36,6 +37,7 @@ REAL_BINARY = os.environ.get("CLOUDFLARED_BIN", "")
 REAL_EDGE = os.environ.get("TUNNEL_EDGE", "")
 REAL_CA = os.environ.get("TUNNEL_CACERT", "")
 REAL_TOKEN = os.environ.get("TUNNEL_TOKEN_FILE", "")
+NEXT_TOKEN = os.environ.get("TUNNEL_NEXT_TOKEN_FILE", "")
 PUBLIC_URL = os.environ.get("TUNNEL_PUBLIC_URL", "")
 PUBLIC_CONNECT = os.environ.get("TUNNEL_PUBLIC_CONNECT", "")
 PUBLIC_CA = os.environ.get("TUNNEL_PUBLIC_CA", "") or REAL_CA
@@ -97,6 +99,15 @@ class Ground:
         edge.secrets[edge.tunnel.tunnel_id].add(edge.tunnel.secret)
         self.write_token(edge.tunnel)
         return edge.tunnel
+
+    def next_token(self) -> None:
+        """Another token for the same tunnel, which the edge takes, real or not."""
+        if self.inside_or_none is not None:
+            self.rotate()
+        elif NEXT_TOKEN:
+            _write_private(self.token_file, Path(NEXT_TOKEN).read_text(encoding="ascii"))
+        else:
+            self.write_token(Tunnel.of(self.token).rotated())
 
     @contextlib.asynccontextmanager
     async def visitor(self) -> AsyncIterator[aiohttp.ClientSession]:

@@ -22,6 +22,11 @@ class Tunnel:
         secret = base64.b64encode(os.urandom(32)).decode()
         return cls(os.urandom(16).hex(), str(uuid.uuid4()), secret)
 
+    @classmethod
+    def of(cls, token: str) -> Tunnel:
+        told = json.loads(base64.b64decode(token))
+        return cls(told["a"], told["t"], told["s"])
+
     def rotated(self) -> Tunnel:
         """The same tunnel with another secret."""
         return replace(self, secret=Tunnel.new().secret)
