@@ -61,6 +61,11 @@ class Chronicle:
     _parked_why: str | None = None
     _crash_told: bool = False
 
+    def begin(self) -> None:
+        """There is a tunnel again: what was told of an earlier one says nothing of it."""
+        self.restarts, self.verdict, self.verdict_at, self.published = 0, None, None, None
+        self._others.clear()
+
     def restarted(self, reason: Reason) -> list[Action]:
         """A child took the place of another."""
         self.restarts += 1
@@ -105,6 +110,9 @@ class Chronicle:
             self.is_foreign = self.is_foreign and view.wanted is not None
         elif view.active.ours > 1:
             self.is_foreign = False
+        url = view.active.url if view.active is not None and view.active.proven else None
+        is_published = url is None or url == self.published
+        self.published = url or self.published
         is_new = view.state is not self.state
         is_parked = view.state is State.PARKED
         if is_new:
@@ -118,9 +126,7 @@ class Chronicle:
         if view.backoff.is_crash_loop and not self._crash_told:
             told.append(telling.crash_loop(why))
         self._crash_told = view.backoff.is_crash_loop
-        url = view.active.url if view.active is not None and view.active.proven else None
-        if url is not None and url != self.published:
-            self.published = url
+        if url is not None and not is_published:
             told.append(Publish(url))
         return told
 
