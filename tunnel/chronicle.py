@@ -63,6 +63,11 @@ class Chronicle:
     _parked_why: str | None = None
     _crash_told: bool = False
 
+    def begin(self) -> None:
+        """There is a tunnel again: what was told of an earlier one says nothing of it."""
+        self.restarts, self.verdict, self.verdict_at, self.published = 0, None, None, None
+        self._others.clear()
+
     def restarted(self, reason: Reason) -> list[Action]:
         """A child took the place of another."""
         self.restarts += 1

@@ -124,6 +124,8 @@ class Lifecycle:
         if settings == before or self._stop_by is not None:
             return
         self._choice.want(settings)
+        if before is None:
+            self._chronicle.begin()
         self._backoff, self._seldom = Backoff(), Seldom()
         self._drop_second("The settings changed again meanwhile.", now)
         if settings is None:

@@ -84,6 +84,25 @@ def test_a_quick_tunnel_is_published_after_a_probe_and_never_probed_too_soon() -
     assert (play.state(), play.facts.url) == (S.HEALTHY, "https://words.trycloudflare.com")
 
 
+def test_the_log_tells_the_name_of_a_quick_tunnel() -> None:
+    play = healthy(QUICK)
+    assert play.lines("info")[-1] == f"tunnel: carries {play.facts.url}"
+
+
+def test_a_tunnel_that_is_switched_on_again_knows_nothing_of_the_one_before() -> None:
+    play = healthy()
+    play.end(1)
+    play.wait(2)
+    play.see = lambda _: proof("theirs", "them")
+    play.wait(60)
+    assert (play.facts.restarts, play.facts.others) == (1, ("them",))
+    play.feed(steps.Apply(None))
+    play.breed = mute
+    play.feed(steps.Apply(PLAIN))
+    facts = play.facts
+    assert (facts.restarts, facts.others, facts.probe) == (0, (), None)
+
+
 def test_a_quick_tunnel_without_a_proof_is_not_published() -> None:
     play = Play()
     play.see = lambda _: Sighting(None, error="dns")
