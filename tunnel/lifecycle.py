@@ -177,7 +177,7 @@ class Lifecycle:
         self._pause = None
         self._drop_second("The tunnel stops.", now)
         for slot in self._slots().values():
-            by = min(now + slot.settings.grace + MARGIN, self._stop_by)
+            by = min(now + slot.patience, self._stop_by)
             self._out += slot.end(Ending(After.NOTHING), by)
 
     # -- starts and ends
@@ -214,9 +214,7 @@ class Lifecycle:
             self._end(slot, now)
 
     def _end(self, slot: Slot, now: float) -> None:
-        carries = slot.up_at is not None and slot.lost_at is None and slot.silent == 0
-        wait = slot.settings.grace + MARGIN if carries else LAST_WORDS
-        self._out += slot.end(Ending(After.NOTHING), now + wait)
+        self._out += slot.end(Ending(After.NOTHING), now + slot.patience)
         self._leaving[slot.number] = slot
 
     def _gone(self, number: int, end: Exit, now: float, draw: float) -> None:

@@ -201,6 +201,12 @@ class Slot:
         is_asked = self.url is not None and self.verdict in (None, Verdict.TUNNEL)
         return self.carries(now) and (self.proven or not is_asked)
 
+    @property
+    def patience(self) -> float:
+        """Seconds from SIGTERM to SIGKILL: the grace where something may be in flight."""
+        carries = self.up_at is not None and self.lost_at is None and self.silent < SILENT
+        return self.settings.grace + MARGIN if carries else LAST_WORDS
+
     # -- what it told
 
     def told(self, event: events.Told, now: float) -> None:

@@ -175,6 +175,27 @@ def test_stop_leaves_the_grace_but_no_more_than_there_is(within: float, expected
     assert play.kids[1].signals == [("TERM", began), ("KILL", began + expected)]
 
 
+@pytest.mark.parametrize("name", ["starting", "connecting", "suspect"])
+def test_stop_waits_a_moment_for_what_carries_nothing(name: str) -> None:
+    play = STATES[name]()
+    play.kids[1].obeys = False
+    began = play.now
+    play.feed(steps.Stop(600))
+    play.wait(700)
+    assert play.kids[1].signals == [("TERM", began), ("KILL", began + 5)]
+
+
+def test_one_answer_that_was_late_costs_no_stream_its_grace() -> None:
+    play = healthy()
+    play.kids[1].obeys = False
+    play.silence(1, Ready.NO_ANSWER)
+    play.wait(1.5)
+    began = play.now
+    play.feed(steps.Stop(600))
+    play.wait(700)
+    assert play.kids[1].signals == [("TERM", began), ("KILL", began + 25)]
+
+
 def test_stop_of_a_child_that_is_not_spawned_yet() -> None:
     play = Play()
     machine = play.machine
