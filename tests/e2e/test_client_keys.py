@@ -97,7 +97,7 @@ async def test_applications_may_need_a_key_as_well(tmp_path: Path) -> None:
                 answer = await sidecar.ask(chat(), headers=brought)
                 assert answer.status == 401
                 assert answer.headers["www-authenticate"] == "Bearer"
-                assert answer.json["error"]["code"] == "unauthorized"
+                assert json.loads(answer.raw)["error"]["code"] == "unauthorized"
             assert not home.requests
             for brought in ({"authorization": f"Bearer {key}"}, {"x-api-key": key}):
                 assert (await sidecar.ask(chat(), headers=brought)).text == text_of("home")
