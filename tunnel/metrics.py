@@ -43,6 +43,7 @@ class TunnelMetrics(Collector):
 
     def __init__(self, registry: CollectorRegistry, facts: Callable[[], Facts | None]) -> None:
         self._facts = facts
+        self._is_on = False  # what ends later is told to nobody: its series would come back
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(name, text, ("tunnel", *labels), namespace=PREFIX, registry=registry)
@@ -71,6 +72,7 @@ class TunnelMetrics(Collector):
 
     def begin(self) -> None:
         """A tunnel is configured: all its label sets exist from now on."""
+        self._is_on = True
         for reason in RESTART_REASONS:
             self.restarts.labels(NAME, reason)
         for code, expected in EXITS:
@@ -82,6 +84,7 @@ class TunnelMetrics(Collector):
 
     def end(self) -> None:
         """There is no tunnel any more."""
+        self._is_on = False
         for family in (
             self.restarts, self.exits, self.start_seconds, self.recovery_seconds,
             self.log_lines, self.log_dropped,
@@ -90,28 +93,34 @@ class TunnelMetrics(Collector):
 
     def restarted(self, reason: Reason) -> None:
         """A child was replaced, or started again."""
-        self.restarts.labels(NAME, reason).inc()
+        if self._is_on:
+            self.restarts.labels(NAME, reason).inc()
 
     def exited(self, code: int, *, expected: bool) -> None:
         """A child ended."""
         told = str(code) if code in CODES else OTHER
-        self.exits.labels(NAME, told, str(expected).lower()).inc()
+        if self._is_on:
+            self.exits.labels(NAME, told, str(expected).lower()).inc()
 
     def started(self, seconds: float) -> None:
         """A child has its first connection."""
-        self.start_seconds.labels(NAME).observe(seconds)
+        if self._is_on:
+            self.start_seconds.labels(NAME).observe(seconds)
 
     def recovered(self, seconds: float) -> None:
         """The tunnel carries again."""
-        self.recovery_seconds.labels(NAME).observe(seconds)
+        if self._is_on:
+            self.recovery_seconds.labels(NAME).observe(seconds)
 
     def logged(self, level: Log) -> None:
         """The child wrote a line."""
-        self.log_lines.labels(NAME, level).inc()
+        if self._is_on:
+            self.log_lines.labels(NAME, level).inc()
 
     def dropped(self, lines: int) -> None:
         """Lines of the child were left out."""
-        self.log_dropped.labels(NAME).inc(lines)
+        if self._is_on:
+            self.log_dropped.labels(NAME).inc(lines)
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """The families without samples, so that a name used twice is noticed."""
