@@ -24,16 +24,18 @@ class Admin:
         self, facts: Callable[[], Facts], now: Callable[[], float], registry: CollectorRegistry
     ) -> None:
         self._facts, self._now, self._registry = facts, now, registry
-        self._runner = web.ServerRunner(web.Server(self._handle, access_log=None))
+        self._runner: web.ServerRunner | None = None
 
     async def open(self, host: str, port: int) -> None:
         """Listen. Raises OSError."""
+        self._runner = web.ServerRunner(web.Server(self._handle, access_log=None))
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port).start()
 
     async def close(self) -> None:
         """Stop listening."""
-        await self._runner.cleanup()
+        if self._runner is not None:
+            await self._runner.cleanup()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if _comes_from_afar(request):
