@@ -290,8 +290,16 @@ class _Held:
 
     def release(self) -> None:
         leftovers.forget(self.noted)
-        if self.home is not None:
-            shutil.rmtree(self.home, ignore_errors=True)
+        _remove(self.home)
+
+
+def _remove(home: str | None) -> None:
+    if home is None:
+        return
+    try:
+        os.rmdir(home)  # it is empty as a rule, and this needs no descriptor: there may be none
+    except OSError:
+        shutil.rmtree(home, ignore_errors=True)
 
 
 class _Opened:
@@ -307,8 +315,7 @@ class _Opened:
     def __exit__(self, *_: object) -> None:
         for descriptor in self._descriptors:
             os.close(descriptor)
-        if self._home is not None:
-            shutil.rmtree(self._home, ignore_errors=True)
+        _remove(self._home)
 
     def home(self, place: Path | None) -> str:
         """A new folder of mode 0700; one that does not exist where nothing can be written."""

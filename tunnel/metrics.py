@@ -42,7 +42,8 @@ class TunnelMetrics(Collector):
     """
 
     def __init__(self, registry: CollectorRegistry, facts: Callable[[], Facts | None]) -> None:
-        self._facts, self._is_on = facts, False
+        self._facts = facts
+        self._is_on = False  # what ends later is told to nobody: its series would come back
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(name, text, ("tunnel", *labels), namespace=PREFIX, registry=registry)

@@ -180,6 +180,7 @@ async def test_without_descriptors_none_is_started(tmp_path: Path) -> None:
     again = os.dup(0)
     os.close(again)
     assert again == free
+    assert files_below(tempfile.gettempdir(), "home-*") == []
 
 
 @on_each_loop

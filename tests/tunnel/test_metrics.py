@@ -49,6 +49,18 @@ def test_without_a_tunnel_there_is_nothing() -> None:
     assert told.value("exits_total", code="0", expected="true") == 0
 
 
+def test_what_ends_after_the_tunnel_is_not_counted() -> None:
+    told = Told()
+    told.metrics.begin()
+    told.metrics.end()
+    told.metrics.exited(0, expected=True)
+    told.metrics.logged("info")
+    assert told.samples == 0
+    told.metrics.begin()
+    told.metrics.exited(0, expected=True)
+    assert told.value("exits_total", code="0", expected="true") == 1
+
+
 def test_what_happens_is_counted() -> None:
     told = Told()
     told.metrics.begin()

@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.e2e.tunnel.house import House, house
+pytest.register_assert_rewrite("tests.e2e.tunnel.house")
+
+from tests.e2e.tunnel.house import House, house  # noqa: E402 - its asserts explain themselves
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", name="house")

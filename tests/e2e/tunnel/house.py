@@ -14,6 +14,7 @@ import json
 import os
 import re
 import signal
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import yaml
 
 from tests.e2e.client import HANG, chat
-from tests.e2e.harness import Config, until
+from tests.e2e.harness import TROUBLE, Config, free_port, until
 from tests.e2e.strangers import LAPTOP, Public, offered
 from tests.e2e.tunnel.harness import IS_REAL, Ground, Inside, ground
 from tests.fakes.backend import Backend
@@ -207,9 +209,36 @@ class Tunnel:
             return not (house.descriptors() - self.descriptors)
 
         await until(are_closed, "what it opened is closed")
-        left = [each.name for each in house.run_dir.rglob("*") if each != house.socket]
-        assert [name for name in left if not (house.run_dir / name).is_dir()] == []
-        assert [name for name in left if name.startswith("home")] == []
+        left = [each for each in house.run_dir.rglob("*") if each != house.socket]
+        assert [each for each in left if not each.is_dir() or each.name.startswith("home-")] == []
+
+        async def is_untold() -> bool:
+            names = (await house.metrics()).names()
+            return not [name for name in names if name.startswith("llm_sidecar_tunnel")]
+
+        await until(is_untold, "no series is left")
+
+
+class Alone:
+    """A tunnel that runs by itself."""
+
+    def __init__(self, http: aiohttp.ClientSession) -> None:
+        self._http = http
+
+    async def until(self, fits: Callable[[Seen], bool]) -> Seen:
+        """Ask for its status until it is so."""
+        seen: list[Seen] = []
+
+        async def is_so() -> bool:
+            try:
+                async with self._http.get("/status") as answer:
+                    seen[:] = [await answer.json()]
+            except aiohttp.ClientError:
+                return False
+            return seen[0]["probe"] is not None and fits(seen[0])
+
+        await until(is_so, "the tunnel alone is as it should be")
+        return seen[0]
 
 
 class House(Public):
@@ -274,6 +303,40 @@ class House(Public):
             await self._open_again()
             await self.reload(config)
         await one.has_left_nothing()
+
+    @contextlib.asynccontextmanager
+    async def alone(self, folder: Path, origin: str, secret: str) -> AsyncIterator[Alone]:
+        """`llm-tunnel` in a process of its own, in front of an origin that knows the secret."""
+        if self.ground.inside_or_none is not None:
+            standin = self.ground.inside.standin = Standin(folder / "bin", scale=1 / self.haste)
+            self.ground.binary = standin.path
+        key = folder / "probe-secret"
+        key.touch(mode=0o600)
+        key.write_text(secret, encoding="ascii")
+        section = self.section(origin=origin, probe={"secret": {"file": str(key)}})
+        file = folder / "tunnel.yaml"
+        file.write_text(yaml.safe_dump({"tunnel": section}), encoding="utf-8")
+        admin = f"127.0.0.1:{free_port()}"
+        with (folder / "alone.txt").open("wb") as out:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "tests.e2e.tunnel.hasty"),
+                *("--config", str(file), "--admin", admin),
+                env={**self.env, "PROGRAM": "tunnel"}, stdout=out, stderr=out, cwd=folder,
+            )  # fmt: skip
+        try:
+            async with aiohttp.ClientSession(f"http://{admin}") as http:
+                yield Alone(http)
+        except BaseException as error:
+            error.add_note((folder / "alone.txt").read_text(encoding="utf-8"))
+            raise
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+            async with asyncio.timeout(HANG):
+                assert await process.wait() == 0
+        if self.ground.inside_or_none is not None:
+            assert self.ground.inside.standin.alive() == []
+        assert not TROUBLE.search((folder / "alone.txt").read_text(encoding="utf-8"))
 
     async def _open_again(self) -> None:
         """Whatever a test did to the world, the next one finds it well."""

@@ -334,8 +334,8 @@ class Edge:
         finally:
             self._awaited.pop(number, None)
             link.in_flight -= 1
-            if writer is None and awaited.done():
-                awaited.result()[1].transport.abort()  # it came too late
+            if writer is None and awaited.done() and not awaited.cancelled():
+                writer = awaited.result()[1]  # it came too late for this request
             if writer is not None:
                 link.streams.discard(writer)
                 writer.transport.abort() if not carried.whole else writer.close()
