@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tunnel.events import Cause
 
 MOST = 500  # characters of last words that are told
+TOO_MANY = "too many quick tunnels were asked for from here (429, error 1015)"
 
 # what a text tells, the first that fits; the words are those of cloudflared
 _WORDS: tuple[tuple[re.Pattern[str], Cause], ...] = tuple(
@@ -96,8 +97,11 @@ def _cause_of(code: int, words: Sequence[str], output: str) -> tuple[Cause, str]
     for each in reversed(words):
         found = cause_in(each)
         if found is Cause.QUICK:  # what the service said stands before what became of it
-            limited = [one for one in words if cause_in(one) is Cause.QUICK_LIMITED]
-            return (Cause.QUICK_LIMITED if limited else found), _sentence(code, limited or [each])
+            if any(cause_in(one) is Cause.QUICK_LIMITED for one in words):
+                return Cause.QUICK_LIMITED, TOO_MANY
+            return found, _sentence(code, [each])
+        if found is Cause.QUICK_LIMITED:
+            return found, TOO_MANY
         if found is not None:
             return found, _sentence(code, [each])
     return Cause.UNKNOWN, _sentence(code, words)
