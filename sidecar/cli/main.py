@@ -18,7 +18,7 @@ from sidecar import __version__
 from sidecar.app import CannotStart, serve
 from sidecar.cli import keys, tables
 from sidecar.cli.banner import banner, invitation
-from sidecar.cli.client import NotAllowed, NotRunning, answering, ask
+from sidecar.cli.client import RELOAD_LIMIT, NotAllowed, NotRunning, answering, ask
 from sidecar.cli.rehearse import as_json, as_text, progress_bar
 from sidecar.cli.source import TUNNEL, Source, find, load_file, source
 from sidecar.config import load, schema
@@ -32,6 +32,7 @@ from sidecar.policy.routing import nearest
 from sidecar.rehearsal.play import rehearse
 from sidecar.rehearsal.rows import ROWS
 from tunnel.status import as_text as tunnel_status
+from tunnel.supervisor import RESTART_LIMIT
 
 EX_CONFIG = 78  # as in sysexits.h
 
@@ -415,7 +416,10 @@ def _backend(options: argparse.Namespace) -> int:
 
 def _tunnel(options: argparse.Namespace) -> int:
     restart = options.what == "restart"
-    code, answer = _ask(options, *(("POST", "/tunnel/restart") if restart else ("GET", "/tunnel")))
+    if restart:  # the answer comes once another one has taken over, or after that time
+        code, answer = _ask(options, "POST", "/tunnel/restart", RESTART_LIMIT + RELOAD_LIMIT)
+    else:
+        code, answer = _ask(options, "GET", "/tunnel")
     if options.json:
         print(json.dumps(answer, indent=2))
         return 0 if code == 200 else 1
@@ -438,14 +442,16 @@ def _tunnel(options: argparse.Namespace) -> int:
     return 0
 
 
-def _ask(options: argparse.Namespace, method: str, target: str) -> tuple[int, Mapping[str, Any]]:
+def _ask(
+    options: argparse.Namespace, method: str, target: str, limit: float = RELOAD_LIMIT
+) -> tuple[int, Mapping[str, Any]]:
     """Ask the sidecar that runs with a configuration, or else the only one that runs at all.
 
     The file may have changed since that sidecar started, and with it the path of the socket. What
     changes something is not done to another sidecar than the one that is meant.
     """
     if options.socket:
-        return ask(options.socket, method, target)
+        return ask(options.socket, method, target, limit)
     path = find(options.config, os.environ)
     if path is not None:
         try:
@@ -453,7 +459,7 @@ def _ask(options: argparse.Namespace, method: str, target: str) -> tuple[int, Ma
         except ConfigError as error:
             print(error, file=sys.stderr)
     try:
-        return ask(load.doors(path, os.environ).control_socket, method, target)
+        return ask(load.doors(path, os.environ).control_socket, method, target, limit)
     except NotAllowed:
         raise
     except NotRunning as missed:
