@@ -152,7 +152,9 @@ class Exposed(Public):
         found: list[str] = []
 
         async def there() -> bool:
-            found[:] = [str(line["event"]) for line in self.log if words in str(line["event"])]
+            # parsed only where a line may be the one, as the log may be long
+            lines = self.log if words in self.output else []
+            found[:] = [str(line["event"]) for line in lines if words in str(line["event"])]
             return bool(found)
 
         await until(there, f"the log says {words!r}", seconds)

@@ -56,13 +56,13 @@ async def test_status_and_name(
 
 async def test_without_a_tunnel(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async with Sidecar(tmp_path, ECHO) as sidecar:
+        where = ["--socket", str(sidecar.socket)]
         for what in ("status", "url", "restart"):
-            arguments = ["tunnel", what, "--socket", str(sidecar.socket)]
-            assert await asyncio.to_thread(commands_of.main, arguments) == 1
+            assert await asyncio.to_thread(commands_of.main, ["tunnel", what, *where]) == 1
             assert "Add the section `tunnel:`" in capsys.readouterr().err
-        assert await asyncio.to_thread(commands_of.main, ["status", *arguments[2:]]) == 0
+        assert await asyncio.to_thread(commands_of.main, ["status", *where]) == 0
         assert "unnel" not in capsys.readouterr().out
-    assert await asyncio.to_thread(commands_of.main, arguments) == 1
+    assert await asyncio.to_thread(commands_of.main, ["tunnel", "restart", *where]) == 1
     assert "No sidecar answers" in capsys.readouterr().err
 
 

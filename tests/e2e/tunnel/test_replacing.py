@@ -162,12 +162,12 @@ async def test_a_token_that_is_none_changes_nothing(
         first, good = await sidecar.child(), place.token
         for count, written in enumerate(["", "no token", "bm8gdG9rZW4="], 1):
             place.token_file.write_text(written, encoding="ascii")
-            await sidecar.until_metric(
-                lambda now, count=count: (
-                    now.value("config_reloads_total", result="failed") >= count
-                ),
-                "it was looked at",
-            )
+
+            async def was_refused(count: int = count) -> bool:
+                metrics = await sidecar.metrics()
+                return metrics.value("config_reloads_total", result="failed") >= count
+
+            await until(was_refused, "it was looked at, and refused")
         tunnel = await sidecar.tunnel()
         assert (tunnel["child"]["pid"], tunnel["state"]) == (first, "healthy")
         assert sidecar.started() == [first]
@@ -210,11 +210,6 @@ async def test_two_supervisors_tell_each_other_apart(
                 assert len(told["others"]) == 1
                 assert told["child"]["pid"] not in other.seen_pids
                 await each.says("carries this tunnel too; requests reach either of both")
-                code, text = await each.command("tunnel", "status")
-                assert (code, "others on the same tunnel: " + told["others"][0] in text) == (
-                    0,
-                    True,
-                )
             await two.says(f"process {one.process.pid} runs the same tunnel; both serve its name")
             assert len(place.inside.edge.connectors) == 2
         assert (await one.tunnel())["restarts"] == 0
