@@ -30,6 +30,7 @@ from tunnel.probe import look_local
 from tunnel.proof import Proof
 from tunnel.reading import Read, Unusable, read
 from tunnel.settings import Settings
+from tunnel.slot import MARGIN
 
 EX_CONFIG = 78  # as in sysexits.h
 LOOK_EVERY = 2.0  # seconds between two looks at the files
@@ -68,7 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return EX_CONFIG
     with _logging():
-        return asyncio.run(_Alone(options.config, first).run(host.strip("[]"), int(port)))
+        return asyncio.run(_supervise(options.config, first, host.strip("[]"), int(port)))
+
+
+async def _supervise(path: str, first: Read, host: str, port: int) -> int:
+    return await _Alone(path, first).run(host, port)
 
 
 class _Dropping(QueueHandler):
@@ -107,7 +112,8 @@ class _Alone:
     def __init__(self, path: str, first: Read) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._path, self._read = path, first
-        self._own_secret = secrets.token_bytes(32)  # for a quick tunnel, which has none
+        self._own = secrets.token_bytes(32)  # the secret of a quick tunnel, which has none
+        self._unproven = ""  # the origin that was told to prove nothing
         registry = CollectorRegistry()
         metrics = TunnelMetrics(registry, self._facts)
         metrics.begin()
@@ -116,7 +122,7 @@ class _Alone:
             clock, metrics, lambda url: print(url, flush=True), secrets.token_hex(8), os.environ
         )
         self._admin = Admin(self._facts, time.monotonic, registry)
-        self._stop, self._look = asyncio.Event(), asyncio.Event()
+        self._stop, self._hurry, self._look = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def _facts(self) -> Facts:
         return self._supervisor.facts()
@@ -124,7 +130,7 @@ class _Alone:
     async def run(self, host: str, port: int) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(number, self._told_to_stop)
         loop.add_signal_handler(signal.SIGHUP, self._look.set)
         try:
             await self._admin.open(host, port)
@@ -139,20 +145,35 @@ class _Alone:
                 work = [group.create_task(one) for one in (self._supervisor.run(), self._follow())]
                 await self._stop.wait()
                 _log.info("stopping")
-                await self._supervisor.stop(self._read.settings.grace)
+                work.append(group.create_task(self._end_at_once()))
+                await self._supervisor.stop(self._read.settings.grace + MARGIN)
                 for task in work:
                     task.cancel()
         finally:
             await self._admin.close()
         return 0
 
+    def _told_to_stop(self) -> None:
+        """The first signal begins the drain, a second one ends it."""
+        (self._hurry if self._stop.is_set() else self._stop).set()
+
+    async def _end_at_once(self) -> None:
+        await self._hurry.wait()
+        await self._supervisor.stop(0)
+
     async def _follow(self) -> None:
-        """Run what the file says, and again whenever one of the files changes."""
-        await self._apply(self._read.settings)
+        """Run what the file says, and again whenever one of the files changes.
+
+        Nothing is run before the origin has proved itself; a file that changes meanwhile counts.
+        """
+        waiting: Settings | None = self._with_secret(self._read.settings)
         told = ""
         while True:
+            if waiting is not None and (waiting.open or await self._is_proven(waiting)):
+                self._supervisor.apply(waiting)
+                waiting = None
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY):
+                async with asyncio.timeout(LOOK_EVERY if waiting is None else ASK_EVERY):
                     await self._look.wait()
             self._look.clear()
             try:
@@ -166,27 +187,24 @@ class _Alone:
                 continue
             told = ""
             if found != self._read:
-                self._read = found
-                await self._apply(found.settings)
+                self._read, self._unproven = found, ""
+                waiting = self._with_secret(found.settings)
 
-    async def _apply(self, settings: Settings) -> None:
-        if not settings.proof_secret:
-            settings = replace(settings, proof_secret=self._own_secret)
-        if not settings.open:
-            await self._until_proven(settings)
-        self._supervisor.apply(settings)
+    def _with_secret(self, settings: Settings) -> Settings:
+        return settings if settings.proof_secret else replace(settings, proof_secret=self._own)
 
-    async def _until_proven(self, settings: Settings) -> None:
-        """Wait until the origin answers the probe: nobody publishes a bare Ollama by accident."""
-        proof, told = Proof.of(settings.proof_secret), False
-        while not await look_local(settings.origin, proof, secrets.token_hex(16)):
-            if not told:
-                told = True
-                _log.error(
-                    "%s does not answer the probe, so nothing is exposed yet. It must be the "
-                    "public listener of a sidecar that knows the same secret (its key "
-                    "`listeners.public.probe_secret`). To expose anything else, say "
-                    "`i_know_this_is_open: true` in the section `tunnel:`.",
-                    settings.origin,
-                )
-            await asyncio.sleep(ASK_EVERY)
+    async def _is_proven(self, settings: Settings) -> bool:
+        """Whether the origin answers the probe: nobody publishes a bare Ollama by accident."""
+        proof = Proof.of(settings.proof_secret)
+        if await look_local(settings.origin, proof, secrets.token_hex(16)):
+            return True
+        if self._unproven != settings.origin:
+            self._unproven = settings.origin
+            _log.error(
+                "%s does not answer the probe, so nothing is exposed yet. It must be the "
+                "public listener of a sidecar that knows the same secret (its key "
+                "`listeners.public.probe_secret`). To expose anything else, say "
+                "`i_know_this_is_open: true` in the section `tunnel:`.",
+                settings.origin,
+            )
+        return False

@@ -32,6 +32,7 @@ from sidecar.policy.routing import nearest
 from sidecar.rehearsal.play import rehearse
 from sidecar.rehearsal.rows import ROWS
 from tunnel.status import as_text as tunnel_status
+from tunnel.supervisor import RESTART_LIMIT
 
 EX_CONFIG = 78  # as in sysexits.h
 

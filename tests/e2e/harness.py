@@ -144,11 +144,12 @@ class Sidecar:
 
     `config` is a mapping (listeners, control socket and log format are added), or the text of a
     file, or None for no file. `ready=False` does not wait for /readyz; `ports`
-    are free ones unless they are given. `stderr` may be set to a descriptor that gets the log
-    in place of `output`.
+    are free ones unless they are given. `stdout` and `stderr` may be set to descriptors that get
+    what is printed, and the log, in place of `output`.
     """
 
     program = "sidecar"  # the module that is run
+    start: tuple[str, ...] = ("run",)  # its command
 
     def __init__(
         self,
@@ -171,6 +172,7 @@ class Sidecar:
         self.config = config
         self._args, self._ready = args, ready
         self._more_env = dict(env or {})
+        self.stdout: int | None = None
         self.stderr: int | None = None
         self._out = folder / "output.txt"
 
@@ -224,11 +226,11 @@ class Sidecar:
         file = ("--config", str(self.file)) if self.config is not None else ()
         with self._out.open("wb") as out:
             self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", self.program, "run", *file, *self._args),
+                *(sys.executable, "-m", self.program, *self.start, *file, *self._args),
                 env=self.env,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
-                stdout=out,
+                stdout=out if self.stdout is None else self.stdout,
                 stderr=out if self.stderr is None else self.stderr,
             )
         self.http = aiohttp.ClientSession(

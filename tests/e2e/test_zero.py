@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,11 +11,14 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.client import chat
+from tests.e2e.client import chat, fetch
 from tests.e2e.harness import DEFAULT_PORTS, Sidecar, until
 from tests.fakes.answers import dump, text_of
 from tests.fakes.backend import Backend
 from tests.fakes.behaviours import Steps, whole
+from tests.fakes.cloudflared.edge import Edge
+from tests.fakes.cloudflared.launch import Standin
+from tests.fakes.cloudflared.quick_service import QuickService
 from tests.fakes.seen import Seen
 
 OWN = f"http://localhost:{DEFAULT_PORTS[0]}"
@@ -161,3 +166,37 @@ async def test_local_only_leaves_remote_services_out(tmp_path: Path, backend: Ba
         assert (await sidecar.ask(chat("big"))).text == text_of("p")
         assert "openai" not in names((await sidecar.admin("/status")).json["backends"], "name")
         assert "Prompts stay on this machine and on private addresses" in sidecar.output
+
+
+async def test_a_quick_tunnel_shows_its_key_once(tmp_path: Path, backend: Backend) -> None:
+    """The public name is another matter: `tunnel/test_quick.py`."""
+    standin = Standin(tmp_path / "bin", scale=0.05)
+    async with Edge() as edge, QuickService(edge) as quick:
+        env = {
+            "PATH": f"{standin.folder}:{os.environ['PATH']}",
+            "BACKEND_URL": backend.base_url,
+            "TUNNEL_EDGE": edge.addresses,
+            "TUNNEL_QUICK_SERVICE": quick.url,
+        }
+        async with zero(tmp_path, env=env, args=("--quick-tunnel",)) as sidecar:
+            (key,) = re.findall(r"^  (\S+)$", sidecar.output.split("not shown again")[1], re.M)[:1]
+            listed = tmp_path / "keys.txt"
+            assert (listed.stat().st_mode & 0o777, key in listed.read_text()) == (0o600, False)
+            await edge.until_registered()
+            public = f"http://localhost:{DEFAULT_PORTS[1] + 1}/v1/chat/completions"
+            for given, status in ((key, 200), ("another", 401)):
+                told = {"authorization": f"Bearer {given}"}
+                got = await fetch(
+                    sidecar.http, public, method="POST", body=chat("auto"), headers=told
+                )
+                assert got.status == status
+            assert quick.handed[0] not in sidecar.output, "no request has come back through it"
+            assert sidecar.output.count(key) == 1
+        async with zero(tmp_path, env=env, args=("--quick-tunnel",)) as sidecar:
+            await edge.until(lambda: len(quick.handed) == 2)
+            assert "not shown again" not in sidecar.output
+            assert key not in sidecar.output
+    assert standin.alive() == []
+    (tmp_path / "sidecar.yaml").write_text("backends: {}\n")
+    code, said = await zero(tmp_path).command("run", "--quick-tunnel")
+    assert (code, "is for a start without a configuration file" in said) == (2, True)
