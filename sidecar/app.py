@@ -273,7 +273,7 @@ class Sidecar:
         """Listen at a place. Raises CannotStart."""
         for address in place.addresses:
             try:
-                await web.TCPSite(self._runners[name], address, place.port).start()
+                await web.TCPSite(self._runners[name], address, place.port, backlog=BACKLOG).start()
             except OSError as error:
                 # a host without IPv6 is no reason to fail: loopback has its other address
                 if ":" in address and len(place.addresses) > 1 and error.errno in _NO_IPV6:
@@ -422,6 +422,9 @@ def _open_files() -> float:
 
 MOST_CONNECTIONS = 10_000  # of clients
 ADMIN_CONNECTIONS = 100
+# connections that wait for their turn. A cloudflared that takes over opens one for each request at
+# once; what finds no room is dropped for seconds, and in the end cut
+BACKLOG = 1024
 OWN_FILES = 50 + ADMIN_CONNECTIONS
 DEFAULT_HEADER_LIMIT = 64 * 1000  # bytes, while there is no configuration
 _NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)

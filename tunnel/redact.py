@@ -41,12 +41,13 @@ class Redact:
 
     def __init__(self, secret: str | None) -> None:
         forms = {form for each in _parts(secret or "") for form in (each, quote(each, safe=""))}
-        ordered = sorted((form for form in forms if len(form) >= _LEAST), key=len, reverse=True)
-        self._exact = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+        # the longest first: one may hold another. No pattern: `re` would keep each for long
+        worth = (form for form in forms if len(form) >= _LEAST)
+        self._exact = tuple(sorted(worth, key=len, reverse=True))
 
     def __call__(self, text: str) -> str:
-        if self._exact is not None:
-            text = self._exact.sub(MASK, text)
+        for form in self._exact:
+            text = text.replace(form, MASK)
         text = _QUICK_NAME.sub(MASK, text)
         if not _HINT.search(text):
             return text

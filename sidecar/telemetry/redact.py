@@ -60,6 +60,7 @@ class Redactor:
         # the longest first: one secret may begin like another
         ordered = sorted(forms, key=len, reverse=True)
         self._exact = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+        re.purge()  # else the module keeps hundreds of such patterns, and the secrets in them
 
     def __call__(self, text: str) -> str:
         if self._exact is not None:

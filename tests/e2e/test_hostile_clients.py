@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import resource
+import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -257,6 +258,20 @@ async def test_two_thousand_idle_connections_are_as_if_they_were_not_there(tmp_p
                 return files_of(sidecar) < files + 50
 
             await until(are_closed, "their files are given back")
+
+
+async def test_many_at_once_wait_for_their_turn(tmp_path: Path) -> None:
+    """As they do when a tunnel's new process opens a connection for each request."""
+    count = 400
+    async with Backend("p") as p, Sidecar(tmp_path, chain(p)) as sidecar:
+        sidecar.signal(signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(HANG), connections(sidecar, count) as waiting:
+                sidecar.signal(signal.SIGCONT)
+                for one in waiting:
+                    assert status_of(await asked(one)) == 200
+        finally:
+            sidecar.signal(signal.SIGCONT)
 
 
 SIXTEEN = {"open_files": 182.0}  # half of what the program does not need itself

@@ -125,7 +125,7 @@ class Backend:
     async def __aenter__(self) -> Backend:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: _Connection(self), "127.0.0.1", self.port, ssl=self._tls
+            lambda: _Connection(self), "127.0.0.1", self.port, ssl=self._tls, backlog=1024
         )
         self.port = self._server.sockets[0].getsockname()[1]
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 
 import pytest
 
@@ -82,3 +83,15 @@ CREDENTIALS = json.dumps({"AccountTag": "a", "TunnelID": "5f2c", "TunnelSecret":
 )
 def test_secrets_are_masked(secret: str | None, text: str, told: str) -> None:
     assert Redact(secret)(text) == told
+
+
+def test_secrets_of_children_that_ended_take_no_memory() -> None:
+    Redact(f"first-{'x' * 300}")
+    tracemalloc.start()
+    try:
+        for number in range(200):
+            Redact(f"{number:04}-{'x' * 300}")
+        now, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert now < 50_000  # bytes

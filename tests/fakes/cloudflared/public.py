@@ -69,7 +69,7 @@ class Public:
     async def __aenter__(self) -> Public:
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(
-            self._server, "127.0.0.1", self.port, ssl=self._tls
+            self._server, "127.0.0.1", self.port, ssl=self._tls, backlog=1024
         )
         self.port = self._listener.sockets[0].getsockname()[1]
         return self

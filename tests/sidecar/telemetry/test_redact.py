@@ -1,5 +1,7 @@
 """Every place in which a credential could stand, and words that only look like one."""
 
+import tracemalloc
+
 import pytest
 
 from sidecar.telemetry.redact import Redactor
@@ -58,3 +60,20 @@ def test_a_secret_stays_known_after_a_reload() -> None:
 
 def test_a_short_secret_that_is_no_word_is_masked() -> None:
     assert Redactor(["s3cr3t"])("it is s3cr3t") == "it is ***"
+
+
+def test_secrets_of_long_ago_take_no_memory() -> None:
+    redact = Redactor()
+
+    def learn(times: int) -> None:
+        for number in range(times):
+            redact.learn([f"{number:04}-{KEY * 20}"])
+
+    learn(20)
+    tracemalloc.start()
+    try:
+        learn(200)
+        now, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert now < 200_000  # bytes; what the latest eight configurations take
