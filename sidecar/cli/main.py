@@ -38,7 +38,6 @@ EX_CONFIG = 78  # as in sysexits.h
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 FIRST_CLIENT = "first"  # who gets the key that is made for a quick tunnel
-RESTART_LIMIT = 90.0  # seconds; a second cloudflared has a minute to take over
 MOST_OPEN_FILES = 65_536  # more than the connections that are ever kept
 
 _EPILOG = """\
@@ -418,7 +417,7 @@ def _backend(options: argparse.Namespace) -> int:
 def _tunnel(options: argparse.Namespace) -> int:
     restart = options.what == "restart"
     if restart:
-        code, answer = _ask(options, "POST", "/tunnel/restart", RESTART_LIMIT)
+        code, answer = _ask(options, "POST", "/tunnel/restart", RESTART_LIMIT + ANSWER_LIMIT)
     else:
         code, answer = _ask(options, "GET", "/tunnel")
     if options.json:
