@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from tunnel.events import Cause
 
 MOST = 500  # characters of last words that are told
-TOO_MANY = "too many quick tunnels were asked for from here (429, error 1015)"
 
 # what a text tells, the first that fits; the words are those of cloudflared
 _WORDS: tuple[tuple[re.Pattern[str], Cause], ...] = tuple(
