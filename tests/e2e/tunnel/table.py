@@ -9,6 +9,8 @@ from __future__ import annotations
 START, RUN, LOGS, STOP = "Start", "Running", "Logs", "Stop and replace"
 _E2E, _UNIT = "tests/e2e/tunnel/", "tests/tunnel/"
 _STARTING, _RUNNING = f"{_E2E}test_starting.py::", f"{_E2E}test_running.py::"
+_LOGS, _STOPPING = f"{_E2E}test_logs.py::", f"{_E2E}test_stopping.py::"
+_REPLACED = f"{_E2E}test_replacing.py::"
 _ENDS, _LIFE = f"{_UNIT}test_ends.py::", f"{_UNIT}test_lifecycle.py::"
 _CHILD, _FAULTS = f"{_UNIT}test_child.py::", f"{_UNIT}test_child_faults.py::"
 _REPLACING, _SUPERVISOR = f"{_UNIT}test_replacing.py::", f"{_UNIT}test_supervisor.py::"
@@ -118,5 +120,54 @@ FAULTS: dict[int, tuple[str, str, tuple[str, ...]]] = {
     25: (RUN, "no descriptor or process is left for another child", (
         f"{_RUNNING}test_a_system_that_has_nothing_left_to_give",
         f"{_FAULTS}test_without_descriptors_none_is_started",
+    )),
+    26: (LOGS, "50,000 lines in a second", (f"{_LOGS}test_a_flood",)),
+    27: (LOGS, "a line of 10 MB, bytes that are no text, steering signs", (
+        f"{_LOGS}test_a_line_of_ten_megabytes",
+        f"{_LOGS}test_bytes_that_are_no_text",
+    )),
+    28: (LOGS, "nobody reads our log", (f"{_LOGS}test_a_log_that_nobody_reads",)),
+    29: (LOGS, "a line with the token", (f"{_LOGS}test_a_line_with_the_token",)),
+    30: (LOGS, "lines that strangers make up", (
+        f"{_LOGS}test_lines_that_a_stranger_makes_up",
+        f"{_E2E}test_quick.py::test_its_name_is_told_once_a_request_has_come_back",
+    )),
+    31: (STOP, "SIGTERM idle, with a stream, with one without end", (
+        f"{_STOPPING}test_idle",
+        f"{_STOPPING}test_a_stream_in_flight_is_brought_to_its_end",
+        f"{_STOPPING}test_a_stream_without_end_is_cut_when_the_grace_is_over",
+    )),
+    32: (STOP, "the child ignores SIGTERM", (
+        f"{_STOPPING}test_one_that_ignores_the_signal_is_killed",
+        f"{_STOPPING}test_there_may_be_less_time_than_the_grace",
+    )),
+    33: (STOP, "the edge never answers or never closes", (
+        f"{_STOPPING}test_an_edge_that_lets_nobody_go",
+    )),
+    34: (STOP, "a stop in every state, and twice", (
+        f"{_STOPPING}test_a_signal_in_every_state",
+        f"{_STOPPING}test_a_second_signal_ends_the_drain",
+        f"{_UNIT}test_stopping.py::test_stop_in_every_state",
+    )),
+    35: (STOP, "the supervisor is killed", (
+        f"{_STOPPING}test_killed_it_takes_its_child_along_or_the_next_one_ends_it",
+        f"{_E2E}test_alone.py::test_a_killed_one_takes_its_child_along",
+    )),
+    36: (STOP, "make before break under load", (
+        f"{_REPLACED}test_a_planned_restart_loses_nothing",
+        "tests/tunnel_load/test_tunnel_load.py::test_a_short_load",
+    )),
+    37: (STOP, "a replacement that never gets ready", (
+        f"{_REPLACED}test_a_second_that_never_gets_ready_leaves_the_first_alone",
+        f"{_REPLACED}test_a_token_of_another_tunnel_is_tried_beside_the_first",
+        f"{_REPLACING}test_a_second_that_is_refused_is_given_up",
+    )),
+    38: (STOP, "the token changes", (
+        f"{_REPLACED}test_a_new_token_loses_nothing",
+        f"{_REPLACED}test_a_token_that_is_none_changes_nothing",
+        f"{_E2E}test_alone.py::test_nothing_is_exposed_before_the_origin_proves_itself",
+    )),
+    39: (STOP, "two supervisors at once", (
+        f"{_REPLACED}test_two_supervisors_tell_each_other_apart",
     )),
 }  # fmt: skip

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_no_fault_is_left_out() -> None:
-    assert list(FAULTS) == list(range(1, len(FAULTS) + 1))
+    assert list(FAULTS) == list(range(1, 40))
     assert all(tests for _, _, tests in FAULTS.values())
 
 
