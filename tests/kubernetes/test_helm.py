@@ -492,6 +492,23 @@ def test_an_alias_works(helms: Path) -> None:
 # --- what is written about them -------------------------------------------------------------------
 
 
+PAGE = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^ *```yml\n( *# (\w+)\.yaml\n.*?)^ *```$", re.DOTALL | re.MULTILINE)
+SHOWN = [(name, yaml.safe_load(textwrap.dedent(block))) for block, name in BLOCK.findall(PAGE)]
+
+
+@pytest.mark.parametrize("values", [values for _, values in SHOWN], ids=[name for name, _ in SHOWN])
+def test_the_values_of_the_page_work(helms: Path, tmp_path: Path, values: Any) -> None:
+    objects = rendered(helms / CHART, values=values)
+    charts.validate(objects, "1.33.0")
+    for name in (name for name in ("gateway", "tunnel") if "config" in values.get(name, {})):
+        assert loaded(objects, f"r-llm-sidecar-{name}", tmp_path / name).snapshot.routes.routes
+
+
+def test_the_page_shows_values_for_each_way() -> None:
+    assert [name for name, _ in SHOWN] == ["gateway", "tunnel", "monitoring"]
+
+
 @pytest.mark.parametrize("chart", readme.CHARTS, ids=lambda chart: str(chart.name))
 def test_the_readme_is_current(chart: Path) -> None:
     message = "run `make charts`"
