@@ -127,16 +127,14 @@ def test_the_container_is_the_one_of_the_page(helms: Path) -> None:
 
 def test_as_an_ordinary_container_it_is_first_and_holds_open(helms: Path) -> None:
     values = {LIBRARY: {"mode": "container", "holdOpen": 7}}
-    for version, hook in (
-        ("1.28.0", {"exec": {"command": ["python3", "-c", "import time; time.sleep(7)"]}}),
-        ("1.30.0", {"sleep": {"seconds": 7}}),
-    ):
+    for version in ("1.28.0", "1.33.0"):
         found = the(rendered(helms / EXAMPLE, values=values, version=version), "Deployment")
         spec = found["spec"]["template"]["spec"]
         assert "initContainers" not in spec
         assert [one["name"] for one in spec["containers"]] == ["llm-sidecar", "app"]
         assert "restartPolicy" not in spec["containers"][0]
-        assert spec["containers"][0]["lifecycle"] == {"preStop": hook}
+        waits = ["python3", "-c", "import time; time.sleep(7)"]
+        assert spec["containers"][0]["lifecycle"] == {"preStop": {"exec": {"command": waits}}}
 
 
 def test_a_native_sidecar_and_a_gateway_have_no_hook(helms: Path) -> None:
@@ -438,6 +436,9 @@ UNFIT = [
     ("volumes", POD | {"volumes": []}, {}, "the pod has no volume llm-sidecar-config. Include"),
     ("job", POD | {"initContainers": [], "containers": ["SIDECAR", APP], "restartPolicy": "Never"},
      {"mode": "container"}, "this job would never end, for the sidecar never does. Use mode"),
+    ("hold-open", POD | {"initContainers": [], "containers": ["SIDECAR", APP]},
+     {"mode": "container", "holdOpen": 30},
+     "holdOpen is 30 s, and the pod is killed after 30 s (terminationGracePeriodSeconds)"),
     ("no-config", POD, {"configMap": ""}, "configMap is empty. Name the ConfigMap"),
     ("same-ports", POD, {"dataPort": 2000, "adminPort": 2000}, "Each needs a port of its own"),
     ("mode", POD, {"mode": "init"}, "mode"),

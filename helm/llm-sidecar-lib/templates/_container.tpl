@@ -10,7 +10,6 @@ dependency with an alias, (dict "root" . "sidecar" .Values.alias).
 {{- define "llm-sidecar.container" -}}
 {{- include "llm-sidecar.check" . -}}
 {{- $sidecar := include "llm-sidecar.settings" . | fromYaml -}}
-{{- $root := .root | default . -}}
 - name: llm-sidecar
   image: {{ include "llm-sidecar.image" $sidecar.image | quote }}
   imagePullPolicy: {{ $sidecar.image.pullPolicy }}
@@ -59,13 +58,8 @@ dependency with an alias, (dict "root" . "sidecar" .Values.alias).
   {{- if and (eq $sidecar.mode "container") (eq (include "llm-sidecar.role" .) "sidecar") $sidecar.holdOpen }}
   lifecycle:
     preStop:
-      {{- if semverCompare ">=1.30.0-0" $root.Capabilities.KubeVersion.Version }}
-      sleep:
-        seconds: {{ $sidecar.holdOpen }}
-      {{- else }}
       exec:
         command: [python3, -c, "import time; time.sleep({{ $sidecar.holdOpen }})"]
-      {{- end }}
   {{- end }}
   resources:
     {{- toYaml $sidecar.resources | nindent 4 }}

@@ -35,6 +35,13 @@ What can be told from the whole pod. It prints nothing, and fails with a sentenc
 {{- fail (printf "llm-sidecar: the pod is no valid YAML: %s" $pod.Error) -}}
 {{- end -}}
 {{- include "llm-sidecar.check.place" (dict "pod" $pod "mode" $sidecar.mode) -}}
+{{- $grace := 30 -}}
+{{- if hasKey $pod "terminationGracePeriodSeconds" -}}
+{{- $grace = int $pod.terminationGracePeriodSeconds -}}
+{{- end -}}
+{{- if and (eq $sidecar.mode "container") (ge (int $sidecar.holdOpen) $grace) -}}
+{{- fail (printf "llm-sidecar: holdOpen is %d s, and the pod is killed after %d s (terminationGracePeriodSeconds). Make it shorter, so that the sidecar can still end what is in flight." (int $sidecar.holdOpen) $grace) -}}
+{{- end -}}
 {{- $own := list (int $sidecar.dataPort) (int $sidecar.adminPort) -}}
 {{- $names := list "llm-sidecar-config" "llm-sidecar-tmp" -}}
 {{- range concat ($pod.initContainers | default list) ($pod.containers | default list) -}}
