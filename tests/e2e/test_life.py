@@ -8,6 +8,7 @@ import gzip
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -156,6 +157,25 @@ async def test_a_degraded_start_says_what_is_wrong_and_heals(
         await sidecar.until_metric(
             lambda now: now.value("config_last_reload_successful") == 1, "the good file is read"
         )
+        assert (await sidecar.ask(chat())).text == text_of("p")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has more loopback addresses")
+async def test_probes_come_to_the_address_of_the_environment_whatever_the_file(
+    tmp_path: Path, backend: Backend
+) -> None:
+    env = {"LLM_SIDECAR_ADMIN_BIND": "127.0.0.2"}
+    sidecar = Sidecar(tmp_path, None, args=("--start", "degraded"), env=env)
+    good = sidecar.text(chain(backend))
+    sidecar.config = good.replace("routes:", "roots:")
+    elsewhere, sidecar.admin_url = sidecar.admin_url, f"http://127.0.0.2:{sidecar.admin_port}"
+    async with sidecar:
+        for path in ("/startupz", "/livez", "/readyz", "/metrics"):
+            assert (await sidecar.admin(path)).status == 200
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await sidecar.http.get(f"{elsewhere}/livez")
+        await sidecar.reload(good)
+        assert "restart" not in sidecar.output
         assert (await sidecar.ask(chat())).text == text_of("p")
 
 
