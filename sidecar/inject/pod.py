@@ -11,6 +11,7 @@ from sidecar.inject import container
 from sidecar.inject.container import CONFIG_FOLDER, NAME
 from sidecar.inject.settings import (
     ADMIN_PORT,
+    DATA_PORT,
     LABEL,
     PREFIX,
     READERS,
@@ -67,11 +68,11 @@ def plan(pod: Mapping[str, object], defaults: Settings, *, ends: bool = False) -
         return made
     settings = _settings(pod, defaults, made)
     _check(spec, listed, settings, ends)
-    _warn(spec, made)
-    _add_container(spec, listed, settings, made)
+    _warn(spec, listed, settings, made)
+    _add_container(listed, settings, made)
     _add_volumes(listed["volumes"], settings, made)
     _add_env(listed, settings, made)
-    _add_metadata(pod, settings, made)
+    _add_labels(pod, made)
     return made
 
 
@@ -179,7 +180,12 @@ def _check_port(name: str, port: Mapping[str, object], data_port: int) -> None:
         )
 
 
-def _warn(spec: Mapping[str, object], made: Plan) -> None:
+def _warn(
+    spec: Mapping[str, object],
+    listed: Mapping[str, Sequence[Mapping[str, object]]],
+    settings: Settings,
+    made: Plan,
+) -> None:
     if spec.get("hostNetwork") is True:
         made.warnings.append(
             "it uses the node's network (hostNetwork): everything on that node can call the "
@@ -190,21 +196,30 @@ def _warn(spec: Mapping[str, object], made: Plan) -> None:
         made.warnings.append(
             f"its terminationGracePeriodSeconds is {grace}: requests in flight are cut at the end"
         )
+    if settings.data_port != DATA_PORT:
+        made.warnings.append(
+            f"its configuration has to say listeners.data.port: {settings.data_port} as well"
+        )
+    early = [one.get("name") for one in listed["initContainers"]]
+    if settings.mode is Mode.CONTAINER:
+        for name in [name for name in settings.containers or () if name in early]:
+            made.warnings.append(
+                f"its init container {name!r} ends before a sidecar in mode container starts"
+            )
 
 
 # --- what is added -------------------------------------------------------------------------
 
 
 def _add_container(
-    spec: Mapping[str, object],
     listed: Mapping[str, Sequence[Mapping[str, object]]],
     settings: Settings,
     made: Plan,
 ) -> None:
-    """A native sidecar is the first init container: whatever starts after it may call it."""
+    """It is the first of its kind: whatever starts after a native sidecar may call it."""
     new = container.container(settings)
     if settings.mode is Mode.CONTAINER:
-        made.additions.append(Add(("spec", "containers", "-"), new))
+        made.additions.append(Add(("spec", "containers", 0), new))
     elif listed["initContainers"]:
         made.additions.append(Add(("spec", "initContainers", 0), new))
     else:
@@ -231,9 +246,9 @@ def _add_env(
     listed: Mapping[str, Sequence[Mapping[str, object]]], settings: Settings, made: Plan
 ) -> None:
     """Tell the application's containers where the sidecar is; what they say themselves stays."""
-    shift = 1 if settings.mode is Mode.NATIVE else 0
+    before = "initContainers" if settings.mode is Mode.NATIVE else "containers"
     for key, place, one in _told(listed, settings):
-        path: Path = ("spec", key, place + (shift if key == "initContainers" else 0), "env")
+        path: Path = ("spec", key, place + (key == before), "env")  # behind the sidecar
         there = _list(one, "env")
         names = {each.get("name") for each in there}
         new = [each for each in container.env(settings) if each["name"] not in names]
@@ -263,21 +278,17 @@ def _told(
                 yield key, place, one
 
 
-def _add_metadata(pod: Mapping[str, object], settings: Settings, made: Plan) -> None:
-    """Labels and annotations by which the pod is found; those of the same name stay."""
+def _add_labels(pod: Mapping[str, object], made: Plan) -> None:
+    """Labels by which the pod is found; what is labelled already stays."""
     if not isinstance(pod.get("metadata"), Mapping):
         made.additions.append(Add(("metadata",), {}))
-    for key, values in (
-        ("labels", container.labels(settings)),
-        ("annotations", container.annotations(settings)),
-    ):
-        there = member(pod, ("metadata", key))
-        known = there if isinstance(there, Mapping) else {}
-        new = {name: value for name, value in values.items() if name not in known}
-        if known:
-            made.additions += [Add(("metadata", key, name), value) for name, value in new.items()]
-        elif new:
-            made.additions.append(Add(("metadata", key), new))
+    there = member(pod, ("metadata", "labels"))
+    known = there if isinstance(there, Mapping) else {}
+    new = {name: value for name, value in container.labels().items() if name not in known}
+    if known:
+        made.additions += [Add(("metadata", "labels", name), new[name]) for name in new]
+    elif new:
+        made.additions.append(Add(("metadata", "labels"), new))
 
 
 # --- reading ---------------------------------------------------------------------------------

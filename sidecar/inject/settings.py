@@ -11,8 +11,8 @@ from typing import Any
 
 PREFIX = "llm-sidecar.dev/"
 LABEL = f"{PREFIX}inject"  # "true": wanted, "false": never
-MARK = f"{PREFIX}injected"
 
+DATA_PORT = 14400  # unless the configuration says otherwise
 ADMIN_PORT = 14401
 PUBLIC_PORT = 14402
 VARIABLES = ("OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "OLLAMA_HOST")
@@ -42,7 +42,7 @@ class Settings:
     mode: Mode = Mode.NATIVE
     config_map: str = "llm-sidecar"
     secret: str | None = None
-    data_port: int = 14400
+    data_port: int = DATA_PORT
     cpu_request: str = "25m"
     memory_request: str = "96Mi"
     memory_limit: str = "256Mi"

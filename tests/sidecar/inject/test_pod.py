@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -34,10 +35,11 @@ def test_a_plain_pod() -> None:
     got = added(made)
     assert got["spec/initContainers"] == [OWN]
     assert got["spec/volumes"] == container.volumes(IMAGE)
+    assert got["metadata/labels"] == {"llm-sidecar.dev/role": "sidecar"}
     assert got["spec/containers/0/env"] == [
-        {"name": "OPENAI_BASE_URL", "value": "http://localhost:14400/v1"},
-        {"name": "ANTHROPIC_BASE_URL", "value": "http://localhost:14400"},
-        {"name": "OLLAMA_HOST", "value": "http://localhost:14400"},
+        {"name": "OPENAI_BASE_URL", "value": "http://127.0.0.1:14400/v1"},
+        {"name": "ANTHROPIC_BASE_URL", "value": "http://127.0.0.1:14400"},
+        {"name": "OLLAMA_HOST", "value": "http://127.0.0.1:14400"},
     ]
     assert (made.state, made.warnings) == ("injected", [])
 
@@ -48,9 +50,10 @@ def test_it_is_first_among_init_containers() -> None:
     assert "spec/initContainers" not in got
 
 
-def test_in_mode_container_it_is_last_and_no_init_container() -> None:
+def test_in_mode_container_it_is_the_first_of_the_containers() -> None:
     got = added(plan(pod(APP, initContainers=[{"name": "migrate"}]), CONTAINER))
-    assert got["spec/containers/-"] == container.container(CONTAINER)
+    assert got["spec/containers/0"] == container.container(CONTAINER)
+    assert "spec/containers/1/env" in got
     assert not [path for path in got if path.startswith("spec/initContainers")]
 
 
@@ -101,8 +104,6 @@ def test_who_gets_the_addresses(annotations: dict[str, str], told: list[str]) ->
     ],
 )
 def test_annotations_win_over_flags(name: str, text: str, field: str, value: object) -> None:
-    from dataclasses import replace
-
     told = pod(APP, metadata={"annotations": {f"llm-sidecar.dev/{name}": text}})
     wanted = replace(IMAGE, **{field: value})  # type: ignore[arg-type]
     assert added(plan(told, IMAGE))["spec/volumes"] == container.volumes(wanted)
@@ -129,13 +130,25 @@ def test_a_variable_of_the_application_stays(app: dict[str, Any], warning: str) 
 def test_a_volume_and_labels_that_are_there_stay() -> None:
     volume = container.volumes(IMAGE)[0]["name"]
     mine = {"name": volume, "hostPath": {"path": "/x"}}
-    labels = dict.fromkeys(container.labels(IMAGE), "mine")
-    notes = dict.fromkeys(container.annotations(IMAGE), "mine")
-    made = plan(pod(APP, volumes=[mine], metadata={"labels": labels, "annotations": notes}), IMAGE)
+    labels = dict.fromkeys(container.labels(), "mine")
+    made = plan(pod(APP, volumes=[mine], metadata={"labels": labels}), IMAGE)
     values = [one.value for one in made.additions if one.path[:2] == ("spec", "volumes")]
     assert values == container.volumes(IMAGE)[1:]
     assert f"it has a volume {volume} already, which is used as it is" in made.warnings
-    assert not [one for one in made.additions if one.path[0] == "metadata" and one.value == "mine"]
+    assert not [one for one in made.additions if one.path[0] == "metadata"]
+
+
+@pytest.mark.parametrize(
+    ("notes", "says"),
+    [
+        ({"data_port": "14500"}, "its configuration has to say listeners.data.port: 14500 as well"),
+        ({"mode": "container", "containers": "migrate,web"},
+         "its init container 'migrate' ends before a sidecar in mode container starts"),
+    ],
+)  # fmt: skip
+def test_warnings_of_annotations(notes: dict[str, str], says: str) -> None:
+    given = {**pod(APP, initContainers=[{"name": "migrate"}]), **noted(**notes)}
+    assert plan(given, IMAGE).warnings == [says]
 
 
 @pytest.mark.parametrize(
@@ -175,8 +188,8 @@ def test_the_label_keeps_it_out() -> None:
 @pytest.mark.parametrize("settings", [IMAGE, CONTAINER])
 def test_what_is_injected_is_left_alone(settings: Settings) -> None:
     own = container.container(settings)
-    native = {"initContainers": [own]} if settings.mode is Mode.NATIVE else {}
     native: dict[str, Any] = {"initContainers": [own]} if settings.mode is Mode.NATIVE else {}
+    made = plan(pod(APP, *([] if native else [own]), **native), IMAGE)
     assert (made.additions, made.warnings, made.state) == ([], [], "injected already")
 
 
@@ -248,4 +261,4 @@ def test_other_ports_are_no_clash(port: dict[str, Any]) -> None:
 def test_another_port_solves_a_clash() -> None:
     app = {**APP, "ports": [{"containerPort": 14400}]}
     got = added(plan({**pod(app), **noted(data_port="14500")}, IMAGE))
-    assert got["spec/containers/0/env"][0]["value"] == "http://localhost:14500/v1"
+    assert got["spec/containers/0/env"][0]["value"] == "http://127.0.0.1:14500/v1"
