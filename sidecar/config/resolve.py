@@ -36,6 +36,7 @@ from sidecar.policy.budget import BudgetSettings
 from sidecar.wire import json
 from sidecar.wire.contract import RequestLimits
 
+ADMIN_BIND = "LLM_SIDECAR_ADMIN_BIND"  # a pod's manifest puts the pod's address there
 LONGEST_SOCKET_PATH = 103  # bytes that every system takes; Linux takes 107
 
 
@@ -58,7 +59,7 @@ def resolve(
     """
     checked = complaints.check(document.data, document.faults, around.guest)
     configuration, report = checked.configuration, Report()
-    data, admin = _listeners(configuration.listeners, around.folder, report)
+    data, admin = _listeners(configuration.listeners, around, report)
     public = configuration.listeners.public
     bound = [data, admin] if public is None else [data, admin, listener_of(public)]
     around = replace(around, listeners=tuple((one.addresses, one.port) for one in bound))
@@ -114,10 +115,10 @@ def doors(document: Document, around: Surroundings) -> Doors:
     checked = complaints.check(document.data, document.faults, around.guest)
     report = Report()
     listeners = checked.configuration.listeners
-    data, admin = _listeners(listeners, around.folder, report)
+    data, admin = _listeners(listeners, around, report)
     if report.broken:
         listeners = ListenersSection()
-        data, admin = _listeners(listeners, around.folder, report)
+        data, admin = _listeners(listeners, around, report)
     return Doors(data, admin, control_socket(listeners, around))
 
 
@@ -147,22 +148,27 @@ def _mentioned(document: Document) -> Backends:
     return dict.fromkeys(written) if isinstance(written, dict) else {}
 
 
-def _listeners(section: ListenersSection, folder: str, report: Report) -> tuple[Listener, Listener]:
+def _listeners(
+    section: ListenersSection, around: Surroundings, report: Report
+) -> tuple[Listener, Listener]:
     data, admin = section.data, section.admin
     bound = {
         name: Listener(
-            _bind(("listeners", name, "bind"), listener.bind, report),
+            _bind(("listeners", name, "bind"), bind, report),
             listener.port,
             tuple(origin.lower().rstrip("/") for origin in listener.origins),
         )
-        for name, listener in (("data", data), ("admin", admin))
+        for name, listener, bind in (
+            ("data", data, data.bind),
+            ("admin", admin, _admin_bind(section, around.environ)),
+        )
     }
     within = bounds(("listeners", "data"), data.in_flight, data.queue, report)
     bound["data"] = replace(
         bound["data"], keepalive=data.keepalive, commit_after=data.commit_after, bounds=within
     )
     _check_open(data, bound["data"], report)
-    _check_socket(section.control, folder, report)
+    _check_socket(section.control, around.folder, report)
     _check_ports(section, report)
     return bound["data"], bound["admin"]
 
@@ -179,6 +185,13 @@ def _check_ports(section: ListenersSection, report: Report) -> None:
             at, too = (name, other) if "port" in listener.model_fields_set else (other, name)
             found = f"{listener.port}, the port of {too} too"
             report.error(("listeners", at, "port"), found, "a port of its own")
+
+
+def _admin_bind(section: ListenersSection, environ: Mapping[str, str]) -> str:
+    """Where the file says nothing the environment may: probes must not depend on the file."""
+    if "bind" in section.admin.model_fields_set:
+        return section.admin.bind
+    return environ.get(ADMIN_BIND) or section.admin.bind
 
 
 def _bind(path: KeyPath, bind: str, report: Report) -> tuple[str, ...]:

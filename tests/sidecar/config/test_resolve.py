@@ -1,12 +1,13 @@
 """From what people write to the snapshot: cross-checks, corrections, presets."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sidecar.config.backends import Surroundings
-from sidecar.config.document import Document
+from sidecar.config.document import Document, parse
 from sidecar.config.faults import ConfigError
 from sidecar.config.presets import PRESETS
 from sidecar.config.resolve import Resolved, resolve
@@ -422,6 +423,36 @@ def test_the_control_socket() -> None:
     environ = {"XDG_RUNTIME_DIR": "/run/user/1"}
     found = resolve(Document(config()), Surroundings(environ, {}), source="f")
     assert found.snapshot.control_socket == "/run/user/1/llm-sidecar/14400.sock"
+
+
+@pytest.mark.parametrize(
+    "written, environ, addresses",
+    [
+        ({}, {}, ("127.0.0.1",)),
+        ({}, {"LLM_SIDECAR_ADMIN_BIND": ""}, ("127.0.0.1",)),
+        ({}, {"LLM_SIDECAR_ADMIN_BIND": "10.1.2.3"}, ("10.1.2.3",)),
+        ({"port": 9}, {"LLM_SIDECAR_ADMIN_BIND": "fd00::7"}, ("fd00::7",)),
+        ({"bind": "loopback"}, {"LLM_SIDECAR_ADMIN_BIND": "10.1.2.3"}, ("127.0.0.1", "::1")),
+        (
+            {"bind": "${LLM_SIDECAR_ADMIN_BIND}"},
+            {"LLM_SIDECAR_ADMIN_BIND": "fd00::7"},
+            ("fd00::7",),
+        ),
+    ],
+)
+def test_the_environment_may_say_where_probes_come(
+    written: dict[str, object], environ: dict[str, str], addresses: tuple[str, ...]
+) -> None:
+    document = parse(json.dumps(config(listeners={"admin": written})), environ, "f")
+    found = resolve(document, Surroundings(environ, {}), source="f").snapshot
+    assert found.admin.addresses == addresses
+    assert found.data.addresses == ("127.0.0.1", "::1")
+
+
+def test_a_bad_address_of_the_environment_is_a_fault_of_the_bind() -> None:
+    around = Surroundings({"LLM_SIDECAR_ADMIN_BIND": "pod"}, {})
+    with pytest.raises(ConfigError, match=r"listeners\.admin\.bind.*'pod'"):
+        resolve(Document(config()), around, source="f")
 
 
 # --- breakers -------------------------------------------------------------------------------------
