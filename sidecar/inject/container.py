@@ -16,7 +16,7 @@ USER = 65532
 
 # As an ordinary container it is told to end together with the application, which may go on to call
 # it; a native one is told afterwards. (The action `sleep` is newer than the clusters that need it.)
-HOLD = 15  # seconds
+HOLD = 10  # seconds
 _HOLD = {"exec": {"command": ["python3", "-c", f"import time; time.sleep({HOLD})"]}}
 
 
@@ -87,3 +87,13 @@ def env(settings: Settings) -> list[dict[str, str]]:
 def labels() -> dict[str, str]:
     """By what a PodMonitor finds the pod."""
     return {f"{PREFIX}role": "sidecar"}
+
+
+def annotations(settings: Settings) -> dict[str, str]:
+    """What is in the pod, for people and for metrics."""
+    secret = {} if settings.secret is None else {f"{PREFIX}secret": settings.secret}
+    return {
+        f"{PREFIX}config-map": settings.config_map,
+        **secret,
+        f"{PREFIX}mode": settings.mode.value,
+    }

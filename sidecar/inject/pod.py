@@ -72,7 +72,7 @@ def plan(pod: Mapping[str, object], defaults: Settings, *, ends: bool = False) -
     _add_container(listed, settings, made)
     _add_volumes(listed["volumes"], settings, made)
     _add_env(listed, settings, made)
-    _add_labels(pod, made)
+    _add_metadata(pod, settings, made)
     return made
 
 
@@ -278,17 +278,21 @@ def _told(
                 yield key, place, one
 
 
-def _add_labels(pod: Mapping[str, object], made: Plan) -> None:
-    """Labels by which the pod is found; what is labelled already stays."""
+def _add_metadata(pod: Mapping[str, object], settings: Settings, made: Plan) -> None:
+    """Labels and annotations by which the pod is found; those of the same name stay."""
     if not isinstance(pod.get("metadata"), Mapping):
         made.additions.append(Add(("metadata",), {}))
-    there = member(pod, ("metadata", "labels"))
-    known = there if isinstance(there, Mapping) else {}
-    new = {name: value for name, value in container.labels().items() if name not in known}
-    if known:
-        made.additions += [Add(("metadata", "labels", name), new[name]) for name in new]
-    elif new:
-        made.additions.append(Add(("metadata", "labels"), new))
+    for key, values in (
+        ("labels", container.labels()),
+        ("annotations", container.annotations(settings)),
+    ):
+        there = member(pod, ("metadata", key))
+        known = there if isinstance(there, Mapping) else {}
+        new = {name: value for name, value in values.items() if name not in known}
+        if known:
+            made.additions += [Add(("metadata", key, name), new[name]) for name in new]
+        elif new:
+            made.additions.append(Add(("metadata", key), new))
 
 
 # --- reading ---------------------------------------------------------------------------------

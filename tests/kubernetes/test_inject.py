@@ -124,9 +124,14 @@ def take_out(pod: Any, was: Any) -> None:
         del one["env"][len(before.get("env", [])) :]
         if "env" not in before:
             assert not one.pop("env")
-    assert pod["metadata"]["labels"].pop("llm-sidecar.dev/role") == "sidecar"
-    if "labels" not in was.get("metadata", {}):
-        assert not pod["metadata"].pop("labels")
+    for key in ("labels", "annotations"):
+        there = (was.get("metadata") or {}).get(key, {})
+        for name in list(pod["metadata"][key]):
+            if name not in there:
+                assert name.startswith("llm-sidecar.dev/")
+                del pod["metadata"][key][name]
+        if not there:
+            assert not pod["metadata"].pop(key)
     if "metadata" not in was:
         assert not pod.pop("metadata")
 

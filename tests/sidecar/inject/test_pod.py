@@ -36,6 +36,9 @@ def test_a_plain_pod() -> None:
     assert got["spec/initContainers"] == [OWN]
     assert got["spec/volumes"] == container.volumes(IMAGE)
     assert got["metadata/labels"] == {"llm-sidecar.dev/role": "sidecar"}
+    assert got["metadata/annotations"] == {
+        "llm-sidecar.dev/config-map": "llm-sidecar", "llm-sidecar.dev/mode": "native"
+    }  # fmt: skip
     assert got["spec/containers/0/env"] == [
         {"name": "OPENAI_BASE_URL", "value": "http://127.0.0.1:14400/v1"},
         {"name": "ANTHROPIC_BASE_URL", "value": "http://127.0.0.1:14400"},
@@ -130,8 +133,10 @@ def test_a_variable_of_the_application_stays(app: dict[str, Any], warning: str) 
 def test_a_volume_and_labels_that_are_there_stay() -> None:
     volume = container.volumes(IMAGE)[0]["name"]
     mine = {"name": volume, "hostPath": {"path": "/x"}}
-    labels = dict.fromkeys(container.labels(), "mine")
-    made = plan(pod(APP, volumes=[mine], metadata={"labels": labels}), IMAGE)
+    labels = {"llm-sidecar.dev/role": "mine"}
+    notes = {"llm-sidecar.dev/config-map": "mine", "llm-sidecar.dev/mode": "native"}
+    kept = {"labels": labels, "annotations": notes}
+    made = plan(pod(APP, volumes=[mine], metadata=kept), IMAGE)
     values = [one.value for one in made.additions if one.path[:2] == ("spec", "volumes")]
     assert values == container.volumes(IMAGE)[1:]
     assert f"it has a volume {volume} already, which is used as it is" in made.warnings
