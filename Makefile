@@ -12,7 +12,7 @@ PY := $(VENV)/bin/python
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help run test check fix coverage matrix faults golden rules fuzz chaos lock clean venv install-run install-test install-lock
+.PHONY: help run test check fix coverage matrix faults golden charts fuzz chaos lock clean venv install-run install-test install-lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s%s\n", $$1, $$2 }' Makefile
@@ -49,7 +49,8 @@ faults: install-test ## run the table of faults for every client, and write the 
 golden: install-test ## write anew what is expected of the traffic in tests/golden, to be read in the diff
 	@exec $(PY) -m tests.golden.write
 
-rules: install-test ## write anew the alerts of the kustomize component, from those of the chart
+charts: install-test ## write the tables of values in the charts' READMEs, and the alerts of kustomize's component
+	@exec $(PY) -m tests.kubernetes.readme
 	@exec $(PY) -m tests.kubernetes.rules
 
 fuzz: install-test ## damaged traffic through every dialect for ten minutes (ARGS=60: for one), then by hypothesis

@@ -1,15 +1,15 @@
-"""The alerts of the chart as the kustomize component has them: `make rules` writes them anew."""
+"""The alerts of the chart as the kustomize component has them: `make charts` writes them anew."""
 
 from __future__ import annotations
 
 import textwrap
 
-from tests.kubernetes.cluster import ROOT
+from tests.kubernetes.tools import ROOT
 
 SOURCE = ROOT / "helm" / "llm-sidecar" / "files" / "rules.yaml"
 COPY = ROOT / "k8s" / "components" / "monitoring" / "prometheusrule.yaml"
 HEAD = """\
-# Written by `make rules` from helm/llm-sidecar/files/rules.yaml: change that one.
+# Written by `make charts` from helm/llm-sidecar/files/rules.yaml: change that one.
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
 metadata: {name: llm-sidecar}

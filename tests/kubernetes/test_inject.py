@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from sidecar.cli.main import main
-from tests.kubernetes.cluster import ROOT, check_rules, flat, pods, sidecars, validate
+from tests.kubernetes.cluster import check_rules, flat, pods, sidecars, validate
+from tests.kubernetes.tools import ROOT
 
 MANIFESTS = Path(__file__).parent / "manifests"
 EVERY = sorted(path.name for path in MANIFESTS.iterdir())

@@ -12,8 +12,9 @@ import yaml
 
 from sidecar.cli.source import load_file
 from tests.kubernetes import rules
-from tests.kubernetes.cluster import ROOT, check_rules, pods, sidecars, tool, validate
+from tests.kubernetes.cluster import check_rules, pods, sidecars, validate
 from tests.kubernetes.test_inject import MANIFESTS
+from tests.kubernetes.tools import ROOT, need
 from tests.tunnel.test_config import TOKEN
 
 K8S = ROOT / "k8s"
@@ -22,7 +23,7 @@ FILES = {"keys.txt": f"laptop {'0' * 64}\n", "tunnel-token": TOKEN}
 
 
 def build(folder: Path) -> list[Any]:
-    command = [tool("kustomize"), "build", str(folder)]
+    command = [need("kustomize"), "build", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -113,10 +114,11 @@ def test_the_monitoring_component_builds(tmp_path: Path) -> None:
     (tmp_path / "monitoring").symlink_to(K8S / "components" / "monitoring")
     (tmp_path / "kustomization.yaml").write_text("components: [monitoring]\n")
     monitor, alerts = build(tmp_path)
+    validate([monitor, alerts])
     assert monitor["kind"] == "PodMonitor"
     assert [one["portNumber"] for one in monitor["spec"]["podMetricsEndpoints"]] == [14401]
     assert alerts["spec"] == yaml.safe_load(rules.SOURCE.read_text(encoding="utf-8"))
 
 
 def test_the_alerts_of_the_component_are_those_of_the_chart() -> None:
-    assert rules.COPY.read_text(encoding="utf-8") == rules.written(), "`make rules` writes them"
+    assert rules.COPY.read_text(encoding="utf-8") == rules.written(), "`make charts` writes them"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +13,11 @@ import yaml
 from sidecar.cli.inject import IMAGE
 from sidecar.inject import container
 from sidecar.inject.settings import Mode, Settings
-from tests.kubernetes.cluster import ROOT, pods, sidecars, tool
+from tests.kubernetes import charts
+from tests.kubernetes.cluster import pods, sidecars
 from tests.kubernetes.test_kustomize import build, with_component
+from tests.kubernetes.tools import ROOT
 
-HELM = ROOT / "helm"
 NAMED = Settings(IMAGE, secret="llm-sidecar")
 
 
@@ -84,16 +83,10 @@ def test_the_other_examples(name: str, role: str, grace: int) -> None:
 
 @pytest.mark.parametrize("mode", list(Mode))
 def test_the_chart(mode: Mode, tmp_path: Path) -> None:
-    shutil.copytree(HELM, tmp_path / "helm")
-    chart = tmp_path / "helm" / "examples" / "app-with-sidecar"
-    helm = tool("helm")
-    subprocess.run([helm, "dependency", "update", chart], check=True, capture_output=True)
-    flags = (f"--set=llm-sidecar-lib.mode={mode}", "--set=llm-sidecar-lib.configMap=llm-sidecar",
-             "--set=llm-sidecar-lib.secret=llm-sidecar", "--kube-version=1.29.0")  # fmt: skip
-    done = subprocess.run(
-        [helm, "template", "x", chart, *flags], check=True, capture_output=True, text=True
-    )
-    (pod,) = pods([one for one in yaml.safe_load_all(done.stdout) if one])
+    chart = charts.copied(tmp_path) / charts.EXAMPLE
+    values = {"llm-sidecar-lib": {"mode": str(mode), "configMap": "llm-sidecar",
+                                  "secret": "llm-sidecar"}}  # fmt: skip
+    (pod,) = pods(charts.rendered(chart, values=values, version="1.29.0"))
     got = shape(pod)
     # for a tag that is not `latest` it is what Kubernetes does without the field
     assert got["container"].pop("imagePullPolicy") == "IfNotPresent"

@@ -48,7 +48,7 @@ async def test_no_request_sees_two_generations(tmp_path: Path) -> None:
         async def ask() -> list[Got]:
             answers: list[Got] = []
             while not done.is_set():
-                answers.append(await sidecar.ask(chat(stream=len(answers) % 2 == 0)))
+                answers.append(await sidecar.ask(chat(stream=len(answers) % 4 == 0)))
             return answers
 
         async def swap() -> None:
