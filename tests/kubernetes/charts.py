@@ -128,10 +128,7 @@ _ENDPOINT = _closed(
         "type": "array",
         "items": _closed(
             action={"enum": ["replace", "keep", "drop"]},
-            sourceLabels={
-                "type": "array",
-                "items": {**_TEXT, "pattern": "^[a-zA-Z_][a-zA-Z0-9_]*$"},
-            },
+            sourceLabels={"type": "array", "items": {**_TEXT, "pattern": "^[a-zA-Z_][a-zA-Z0-9_]*$"}},
             regex=_TEXT,
             targetLabel=_TEXT,
         ),

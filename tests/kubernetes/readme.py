@@ -63,9 +63,7 @@ def table(chart: Path) -> str:
     rows = [("Value", "Default", "Meaning"), ("---", "---", "---")]
     for key, default, told in values(chart):
         rows.append((f"`{key}`", f"`{default}`", told))
-    return "".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n" for row in rows
-    )
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n" for row in rows)
 
 
 def page(chart: Path) -> str:

@@ -102,18 +102,14 @@ def test_ports_of_services_and_policies_are_numbers(helms: Path, chart: str, val
 
 def test_the_container_is_the_one_of_the_page(helms: Path) -> None:
     page = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
-    (block,) = re.findall(
-        r"^## The container\n.*?^```yml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE
-    )
+    (block,) = re.findall(r"^## The container\n.*?^```yml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     told = yaml.safe_load(block)["spec"]
     spec = the(rendered(helms / EXAMPLE), "Deployment")["spec"]["template"]["spec"]
     (made,) = spec["initContainers"]
     assert made.pop("imagePullPolicy") == "IfNotPresent"
     assert made | {"image": f"<{made['image']}>"} == told["initContainers"][0]
     assert spec["containers"][0]["env"][:3] == told["containers"][0]["env"]
-    assert [volume["name"] for volume in spec["volumes"]] == [
-        one["name"] for one in told["volumes"]
-    ]
+    assert [volume["name"] for volume in spec["volumes"]] == [one["name"] for one in told["volumes"]]
     assert spec["volumes"][1] == told["volumes"][1]
     projected, shown = (one["volumes"][0]["projected"] for one in (spec, told))
     assert projected["defaultMode"] == shown["defaultMode"]
@@ -261,12 +257,7 @@ def test_the_rules_are_those_of_the_file(helms: Path) -> None:
 
 
 def test_an_installation_has_its_own_limits(helms: Path) -> None:
-    own = {
-        "enabled": True,
-        "firstToken": 12.5,
-        "spendPerHour": 250,
-        "runbooks": "https://w.example/x",
-    }
+    own = {"enabled": True, "firstToken": 12.5, "spendPerHour": 250, "runbooks": "https://w.example/x"}
     values = {"gateway": {"enabled": False}, "monitoring": {"prometheusRule": own}}
     spec = the(rendered(helms / CHART, values=values), "PrometheusRule")["spec"]
     limits = {one["record"]: one["expr"] for one in spec["groups"][0]["rules"]}
@@ -409,9 +400,7 @@ def test_the_same_pod_is_taken_where_all_is_well(consumer: Path) -> None:
     assert rendered(consumer, values={"pod": pod})
 
 
-@pytest.mark.parametrize(
-    "version, fits", [("1.28.9", False), ("1.29.0", True), ("1.29.0-gke.1", True)]
-)
+@pytest.mark.parametrize("version, fits", [("1.28.9", False), ("1.29.0", True), ("1.29.0-gke.1", True)])
 def test_a_native_sidecar_needs_1_29(helms: Path, version: str, fits: bool) -> None:
     if fits:
         assert rendered(helms / EXAMPLE, version=version)
@@ -428,13 +417,9 @@ def test_an_alias_works(helms: Path) -> None:
     file.write_text(file.read_text() + "    alias: sidecar\n")
     for path in (chart / "values.yaml", *chart.glob("templates/*")):
         text = path.read_text()
-        text = text.replace(
-            '(dict "root" . "pod"', '(dict "root" . "sidecar" .Values.sidecar "pod"'
-        )
+        text = text.replace('(dict "root" . "pod"', '(dict "root" . "sidecar" .Values.sidecar "pod"')
         text = re.sub(
-            r'(include "llm-sidecar\.\w+") \.',
-            r'\1 (dict "root" . "sidecar" .Values.sidecar)',
-            text,
+            r'(include "llm-sidecar\.\w+") \.', r'\1 (dict "root" . "sidecar" .Values.sidecar)', text
         )
         path.write_text(text.replace("llm-sidecar-lib", "sidecar"))
     assert rendered(chart) == rendered(helms / EXAMPLE)
