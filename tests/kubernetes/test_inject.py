@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
+from sidecar.cli.inject import IMAGE
 from sidecar.cli.main import main
+from sidecar.inject.settings import PREFIX, READERS, Settings
 from tests.kubernetes.cluster import check_rules, flat, pods, sidecars, validate
 from tests.kubernetes.tools import ROOT
+from tests.test_docs import DASH, rows_by_span, section
 
 MANIFESTS = Path(__file__).parent / "manifests"
 EVERY = sorted(path.name for path in MANIFESTS.iterdir())
@@ -221,6 +224,18 @@ def test_what_has_no_pods_passes_through(
     out, err = inject(capsys, file)
     assert out == file.read_text()
     assert "nothing in it runs pods" in err
+
+
+def test_the_page_has_every_option() -> None:
+    """With the same default as the program."""
+    told = rows_by_span(section("docs/kubernetes.md", "By inject"), 4)
+    assert told.keys() == {f"--{name}" for name in READERS}
+    for option, (annotation, default, _) in told.items():
+        name = option.removeprefix("--")
+        assert annotation == f"`{PREFIX}{name}`"
+        known = getattr(Settings(IMAGE), name.replace("-", "_"))
+        text = ",".join(known) if isinstance(known, tuple) else known
+        assert default == (DASH if known is None else f"`{text}`")
 
 
 def test_from_stdin_to_stdout() -> None:
