@@ -66,12 +66,15 @@ def _run(options: argparse.Namespace) -> int:
         )
         return 1
     try:
-        documents = manifest.read(text, name)
+        return _inject(name, manifest.read(text, name), settings)
     except ConfigError as error:
         print(error, file=sys.stderr)
         if "{{" in text:
             print("It looks like a template: have Helm render it first.", file=sys.stderr)
         return 1
+
+
+def _inject(name: str, documents: list[manifest.Manifest], settings: Settings) -> int:
     outcomes = [(one, outcome) for one in documents for outcome in inject(one.data, settings)]
     if not outcomes:
         print(f"{name}: nothing in it runs pods; it is printed as it is", file=sys.stderr)

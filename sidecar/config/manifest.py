@@ -24,12 +24,20 @@ _WIDE = 2**31  # no line is ever folded
 _PLAIN = re.compile(r"(--)?[A-Za-z/][^\n]*|[0-9]+(m|[KMGTPE]i)")
 
 
+class _Indenting(yaml.SafeDumper):
+    """Writes the dashes further to the right than the key."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+
 class Manifest:
     """One document: `data` is what was read, and `add` changes what will be written."""
 
     def __init__(self, node: yaml.Node, source: str) -> None:
         self.data = _Plain(source).value(node)
         self._node = node
+        self.indented = _is_indented(node)
         if getattr(node, "flow_style", False):  # JSON becomes YAML, as nobody reads a single line
             self._node = _in_blocks(node)
 
@@ -72,14 +80,17 @@ def read(text: str, source: str) -> list[Manifest]:
 
 
 def write(manifests: Sequence[Manifest]) -> str:
-    """The documents as YAML text, in their order."""
+    """The documents as YAML text, in order; raises ConfigError where that says another thing."""
     nodes = [manifest.node for manifest in manifests]
-    text = str(yaml.serialize_all(nodes, Dumper=yaml.SafeDumper, width=_WIDE, allow_unicode=True))
+    indented = any(manifest.indented for manifest in manifests)
+    dumper = _Indenting if indented else yaml.SafeDumper
+    text = str(yaml.serialize_all(nodes, Dumper=dumper, width=_WIDE, allow_unicode=True))
     loader = yaml.SafeLoader(text)
     again = _compose(loader)
     loader.dispose()
     if len(nodes) != len(again) or not all(map(_same, nodes, again)):
-        raise AssertionError("a manifest that was written does not say what it said")
+        found = "text that would not say the same once it is written"
+        raise ConfigError("the result", [Fault((), found, "the same, read again")])
     return f"{text}\n" if text and not text.endswith("\n") else text
 
 
@@ -94,6 +105,20 @@ def _compose(loader: yaml.SafeLoader) -> list[yaml.Node]:
 
 def _is_null(node: yaml.Node) -> bool:
     return isinstance(node, yaml.ScalarNode) and node.tag == _TAG + "null"
+
+
+def _is_indented(node: yaml.Node) -> bool:
+    """Whether the first list in a mapping has its dashes further to the right than its key."""
+    waiting = [node]
+    while waiting:
+        one = waiting.pop()
+        if not isinstance(one, yaml.MappingNode) or one.flow_style:
+            continue
+        for key, value in one.value:
+            if isinstance(value, yaml.SequenceNode) and not value.flow_style:
+                return bool(value.start_mark.column > key.start_mark.column)
+        waiting += [value for _, value in reversed(one.value)]
+    return False
 
 
 # --- looking --------------------------------------------------------------------------------

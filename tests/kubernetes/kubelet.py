@@ -11,6 +11,7 @@ import contextlib
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,16 +125,16 @@ class Pod:
         (folder / "sidecar").mkdir()
         self.volume = Volume(folder / "mount")
         self._lingers, self._mode = lingers, mode
-        self.sidecar = Sidecar(folder / "sidecar", None, env={"LLM_SIDECAR_ADMIN_BIND": POD_IP})
-        settings = Settings("llm-sidecar", mode=mode, data_port=self.sidecar.data_port)
+        settings = Settings("llm-sidecar", mode=mode)
         self.container: dict[str, Any] = container.container(settings)
-        self._env = {one["name"]: one["value"] for one in container.env(settings)}
-        self.sidecar.config = config
-        self.sidecar.file = self.volume.folder / container.CONFIG_FILE
-        self.sidecar.admin_url = f"http://{POD_IP}:{self.sidecar.admin_port}"
         asked, named, file, *rest = self.container["args"]
         assert (asked, named, file) == ("run", "--config", "/etc/llm-sidecar/config.yaml")
-        self.sidecar._args, self.sidecar._ready = tuple(rest), False
+        at = {"LLM_SIDECAR_ADMIN_BIND": POD_IP}
+        self.sidecar = Sidecar(folder / "sidecar", config, env=at, args=tuple(rest), ready=False)
+        self.sidecar.file = self.volume.folder / container.CONFIG_FILE
+        self.sidecar.admin_url = f"http://{POD_IP}:{self.sidecar.admin_port}"
+        told = container.env(replace(settings, data_port=self.sidecar.data_port))
+        self._env = {one["name"]: one["value"] for one in told}
         self.write(config)
 
     def write(self, config: Config | str, **secrets: str) -> None:

@@ -114,10 +114,7 @@ async def test_a_gateway_drains(tmp_path: Path, backend: Backend) -> None:
     """Unready first; then no new connections; a stream runs on, to its end."""
     go = asyncio.Event()
     backend.script = [b.gated(go)]
-    sidecar = Sidecar(
-        tmp_path, None, env={"LLM_SIDECAR_ADMIN_BIND": POD_IP}, args=("--start", "strict"),
-        ready=False,
-    )  # fmt: skip
+    sidecar = Sidecar(tmp_path, None, env={"LLM_SIDECAR_ADMIN_BIND": POD_IP})
     sidecar.admin_url = f"http://{POD_IP}:{sidecar.admin_port}"
     sidecar.base_url = f"http://{POD_IP}:{sidecar.data_port}"
     data: Config = {"port": sidecar.data_port, "bind": POD_IP, "i_know_this_is_open": True}
@@ -129,7 +126,6 @@ async def test_a_gateway_drains(tmp_path: Path, backend: Backend) -> None:
         "drain": {"mode": "gateway", "settle": "2s", "limit": "60s"},
     }  # fmt: skip
     async with sidecar:
-        await sidecar._wait_ready()
         by_service = {"host": f"llm-gateway:{sidecar.data_port}"}
         async with asyncio.TaskGroup() as group:
             call = group.create_task(sidecar.ask(chat(stream=True), headers=by_service))

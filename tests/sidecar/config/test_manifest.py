@@ -73,6 +73,10 @@ def test_scalars_stay_as_they_were() -> None:
         ("a: &x {k: 1}\nb:\n  <<: *x\n  l: 2\n", "a: &id001 {k: 1}\nb:\n  <<: *id001\n  l: 2\n"),
         ('{"a": {"b": [1, {}], "c": "on"}}', '"a":\n  "b":\n  - 1\n  - {}\n  "c": "on"\n'),
         ("a: 'x'\r\nb: y\r\n", "a: 'x'\nb: y\n"),
+        # lists stay where they stand below their keys
+        ("a:\n- b:\n  - c\n", "a:\n- b:\n  - c\n"),
+        ("x: {y: 1}\na:\n  - b:\n      - c\n", "x: {y: 1}\na:\n  - b:\n      - c\n"),
+        ("a:\n  - - b\n    - c\n", "a:\n  - - b\n    - c\n"),
     ],
 )
 def test_what_is_written(text: str, written: str) -> None:
@@ -161,8 +165,23 @@ DATA = st.recursive(
 )
 
 
+class Indenting(yaml.SafeDumper):
+    """Puts the dashes of lists further to the right than their keys."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+
 @settings(max_examples=60)
-@given(data=DATA, style=st.sampled_from([None, '"', "|", ">"]), flow=st.booleans())
-def test_any_text_says_what_it_said(data: object, style: str | None, flow: bool) -> None:
-    text = yaml.safe_dump({"data": data}, default_style=style, default_flow_style=flow)
+@given(
+    data=DATA,
+    style=st.sampled_from([None, '"', "|", ">"]),
+    flow=st.booleans(),
+    dumper=st.sampled_from([yaml.SafeDumper, Indenting]),
+)
+def test_any_text_says_what_it_said(
+    data: object, style: str | None, flow: bool, dumper: type[yaml.SafeDumper]
+) -> None:
+    written = {"list": [1], "data": data}
+    text = yaml.dump(written, Dumper=dumper, default_style=style, default_flow_style=flow)
     assert yaml.safe_load(again(text)) == yaml.safe_load(text)
