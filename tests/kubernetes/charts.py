@@ -1,4 +1,4 @@
-"""Charts without a cluster: they are rendered, and the objects are checked as an API server would."""
+"""Charts without a cluster: they are rendered, and the objects checked as an API server would."""
 
 from __future__ import annotations
 
@@ -38,12 +38,13 @@ def ci_values() -> list[tuple[str, Path]]:
 
 
 def helm(
-    *arguments: str | Path, values: object = None, version: str = "1.33.0"
+    *arguments: str | Path, values: object = None, version: str | None = "1.33.0"
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command of Helm on a chart; `values` go in as a file."""
+    """Run a command of Helm on a chart; `values` go in as a file. Not all take a `version`."""
     given = [] if values is None else ["--values", "-"]
+    given += [] if version is None else ["--kube-version", version]
     return subprocess.run(
-        [need("helm"), *arguments, *given, "--kube-version", version],
+        [need("helm"), *arguments, *given],
         input=None if values is None else json.dumps(values),
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
@@ -106,7 +107,8 @@ def _closed(*required: str, **properties: object) -> dict[str, object]:
 def _custom(spec: object) -> dict[str, object]:
     return _closed(
         "apiVersion", "kind", "metadata", "spec",
-        apiVersion={"type": "string"}, kind={"type": "string"}, metadata={"type": "object"}, spec=spec,
+        apiVersion={"type": "string"}, kind={"type": "string"}, metadata={"type": "object"},
+        spec=spec,
     )  # fmt: skip
 
 
@@ -128,7 +130,10 @@ _ENDPOINT = _closed(
         "type": "array",
         "items": _closed(
             action={"enum": ["replace", "keep", "drop"]},
-            sourceLabels={"type": "array", "items": {**_TEXT, "pattern": "^[a-zA-Z_][a-zA-Z0-9_]*$"}},
+            sourceLabels={
+                "type": "array",
+                "items": {**_TEXT, "pattern": "^[a-zA-Z_][a-zA-Z0-9_]*$"},
+            },
             regex=_TEXT,
             targetLabel=_TEXT,
         ),

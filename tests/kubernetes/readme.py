@@ -1,7 +1,7 @@
 """Writes the tables of values in the charts' READMEs, from the comments of their values.yaml.
 
-A value is told by the comment right above it that begins with `# --`; a mapping without one is told by
-its members. `python -m tests.kubernetes.readme` (`make charts`) writes; `test_helm.py` compares.
+A value is told by the comment right above it that begins with `# --`; a mapping without one is told
+by its members. `python -m tests.kubernetes.readme` (`make charts`) writes; `test_helm.py` compares.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ def table(chart: Path) -> str:
     rows = [("Value", "Default", "Meaning"), ("---", "---", "---")]
     for key, default, told in values(chart):
         rows.append((f"`{key}`", f"`{default}`", told))
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n" for row in rows)
+    return "".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n" for row in rows
+    )
 
 
 def page(chart: Path) -> str:

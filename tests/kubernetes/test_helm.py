@@ -1,11 +1,15 @@
-"""The charts: what they print is valid, keeps to the rules and is what the program reads; what could
-not work is refused with a sentence."""
+"""The charts: what they print is valid, keeps to the rules and is what the program reads.
+
+What could not work is refused with a sentence.
+"""
 
 from __future__ import annotations
 
 import copy
 import json
 import re
+import shutil
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ from sidecar import __version__
 from sidecar.cli.source import load_file
 from sidecar.config.load import Loaded
 from tests.kubernetes import charts, readme
+from tests.kubernetes.apiserver import cluster
 from tests.kubernetes.charts import CHART, EXAMPLE, LIBRARY, VERSIONS, helm, refusal, rendered, the
 from tests.kubernetes.tools import ROOT
 from tests.tunnel.test_config import TOKEN
@@ -102,14 +107,18 @@ def test_ports_of_services_and_policies_are_numbers(helms: Path, chart: str, val
 
 def test_the_container_is_the_one_of_the_page(helms: Path) -> None:
     page = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^## The container\n.*?^```yml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    (block,) = re.findall(
+        r"^## The container\n.*?^```yml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE
+    )
     told = yaml.safe_load(block)["spec"]
     spec = the(rendered(helms / EXAMPLE), "Deployment")["spec"]["template"]["spec"]
     (made,) = spec["initContainers"]
     assert made.pop("imagePullPolicy") == "IfNotPresent"
     assert made | {"image": f"<{made['image']}>"} == told["initContainers"][0]
     assert spec["containers"][0]["env"][:3] == told["containers"][0]["env"]
-    assert [volume["name"] for volume in spec["volumes"]] == [one["name"] for one in told["volumes"]]
+    assert [volume["name"] for volume in spec["volumes"]] == [
+        one["name"] for one in told["volumes"]
+    ]
     assert spec["volumes"][1] == told["volumes"][1]
     projected, shown = (one["volumes"][0]["projected"] for one in (spec, told))
     assert projected["defaultMode"] == shown["defaultMode"]
@@ -257,7 +266,12 @@ def test_the_rules_are_those_of_the_file(helms: Path) -> None:
 
 
 def test_an_installation_has_its_own_limits(helms: Path) -> None:
-    own = {"enabled": True, "firstToken": 12.5, "spendPerHour": 250, "runbooks": "https://w.example/x"}
+    own = {
+        "enabled": True,
+        "firstToken": 12.5,
+        "spendPerHour": 250,
+        "runbooks": "https://w.example/x",
+    }
     values = {"gateway": {"enabled": False}, "monitoring": {"prometheusRule": own}}
     spec = the(rendered(helms / CHART, values=values), "PrometheusRule")["spec"]
     limits = {one["record"]: one["expr"] for one in spec["groups"][0]["rules"]}
@@ -301,7 +315,7 @@ REFUSED = [
     ("drain", changed(GATEWAY, gateway__config__drain={"mode": "sidecar"}), "set gateway.drain"),
     ("old", GATEWAY, "requires kubeVersion: >=1.27.0-0"),
     ("no-tunnel-config", changed(TUNNEL, tunnel__config={}), "The tunnel has no configuration"),
-    ("no-token", changed(TUNNEL, tunnel__token={}), "The tunnel has no token. Put it into a Secret"),
+    ("no-token", changed(TUNNEL, tunnel__token={}), "The tunnel has no token. Put it into"),
     ("nobody", changed(TUNNEL, tunnel__clientKeys={}), "Nobody may come in through the tunnel"),
     ("nothing-public", changed(TUNNEL, tunnel__config__routes={"r": {"targets": []}}),
      "No route of tunnel.config has `public: true`"),
@@ -321,30 +335,74 @@ def test_what_could_not_work_is_refused(helms: Path, values: object, sentence: s
     assert sentence in refusal(helms / CHART, values, version)
 
 
-def test_an_open_gateway_is_told(helms: Path) -> None:
-    values = changed(
-        GATEWAY, gateway__clientKeys={},
-        gateway__config__listeners={"data": {"i_know_this_is_open": True}},
-    )  # fmt: skip
-    done = helm("install", "r", helms / CHART, "--dry-run=client", values=values)
+def notes(chart: Path, values: object, *objects: str, operator: bool = False) -> str:
+    """What a person reads who installs a chart in a cluster that has these objects."""
+    with cluster(*objects, operator=operator) as address:
+        given = ("install", "r", chart, "--namespace", "llm", "--kube-apiserver", address)
+        flags = ("--dry-run=server", "--disable-openapi-validation")
+        done = helm(*given, *flags, values=values, version=None)
     assert done.returncode == 0, done.stderr
-    assert "WARNING: whoever reaches the gateway can use it" in done.stdout
+    return done.stdout.partition("NOTES:")[2]
+
+
+SECRETS = ("secrets/llm-backends", "secrets/llm-clients", "secrets/llm-tunnel")
+WATCHED = {"monitoring": {"podMonitor": {"enabled": True}}}
 
 
 @pytest.mark.parametrize("values", [GATEWAY, TUNNEL], ids=["gateway", "tunnel"])
-def test_the_notes_have_nothing_to_warn_of(helms: Path, values: object) -> None:
-    done = helm("install", "r", helms / CHART, "--dry-run=client", values=values)
-    assert done.returncode == 0, done.stderr
-    notes = done.stdout.partition("NOTES:")[2]
-    assert "kubectl" in notes
-    assert "WARNING" not in notes
+def test_where_all_is_there_the_notes_warn_of_nothing(helms: Path, values: object) -> None:
+    told = notes(helms / CHART, values, *SECRETS)
+    assert "kubectl" in told
+    assert "WARNING" not in told
+
+
+OPEN = changed(GATEWAY, gateway__clientKeys={},
+               gateway__config__listeners={"data": {"i_know_this_is_open": True}})  # fmt: skip
+OWN = {"gateway": {"configMap": "mine", "clientKeys": {"secret": "llm-clients"}}}
+
+
+@pytest.mark.parametrize(
+    "values, objects, sentence",
+    [
+        (OPEN, SECRETS, "whoever reaches the gateway can use it and spend your keys"),
+        (GATEWAY, SECRETS[1:], "there is no Secret llm-backends in llm. The pods wait for it."),
+        (TUNNEL, SECRETS[:2], "there is no Secret llm-tunnel in llm."),
+        (OWN, SECRETS, "there is no ConfigMap mine in llm."),
+        (changed(GATEWAY, gateway__start="degraded"), SECRETS, "answers 503"),
+        (changed(GATEWAY, gateway__networkPolicy={"from": []}), SECRETS, "nobody can reach"),
+        (changed(TUNNEL, tunnel__url=""), SECRETS, "without tunnel.url"),
+    ],
+)
+def test_the_notes_warn(
+    helms: Path, values: object, objects: tuple[str, ...], sentence: str
+) -> None:
+    told = notes(helms / CHART, values, *objects)
+    assert [line for line in told.splitlines() if line.startswith("WARNING") and sentence in line]
+    assert told.count("WARNING") == 1
+
+
+def test_what_watches_needs_the_operator(helms: Path) -> None:
+    with pytest.raises(AssertionError, match='no matches for kind "PodMonitor"'):
+        notes(helms / CHART, GATEWAY | WATCHED, *SECRETS)
+    assert "WARNING" not in notes(helms / CHART, GATEWAY | WATCHED, *SECRETS, operator=True)
+
+
+def test_the_notes_tell_what_an_own_configuration_needs(helms: Path, tmp_path: Path) -> None:
+    told = notes(helms / CHART, OWN, *SECRETS, "configmaps/mine")
+    block = told.partition("It needs:\n\n")[2]
+    offers = "backends: {home: {preset: ollama}}\nroutes: {chat: {targets: [{backend: home}]}}\n"
+    config = {"kind": "ConfigMap", "metadata": {"name": "mine"}, "data": {
+        "config.yaml": offers + textwrap.dedent(block)}}  # fmt: skip
+    found = loaded([config], "mine", tmp_path / "c").snapshot
+    assert found.drain.mode == "gateway"
+    assert "r-llm-sidecar-gateway" in found.hosts
 
 
 @pytest.fixture(scope="module")
 def consumer(helms: Path) -> Path:
     """A chart whose pod is told by its values; `SIDECAR` stands for the library's container."""
     chart = helms / "examples" / "any-pod"
-    charts.shutil.copytree(helms / EXAMPLE, chart)
+    shutil.copytree(helms / EXAMPLE, chart)
     (chart / "templates" / "_pod.tpl").write_text(
         '{{- define "app.pod" -}}\n'
         '{{- $own := include "llm-sidecar.container" . -}}\n'
@@ -366,10 +424,10 @@ MOUNTING = APP | {
 }
 UNFIT = [
     ("port", POD | {"containers": [LISTENING]}, {},
-     "the container app listens on the port 14400, which the sidecar needs. Give the sidecar other"),
+     "the container app listens on the port 14400, which the sidecar needs. Give the"),
     ("admin-port", POD | {"containers": [LISTENING]}, {"dataPort": 1500, "adminPort": 14400},
      "listens on the port 14400"),
-    ("init-port", POD | {"initContainers": ["SIDECAR", LISTENING]}, {}, "listens on the port 14400"),
+    ("init-port", POD | {"initContainers": ["SIDECAR", LISTENING]}, {}, "listens on the port"),
     ("subpath", POD | {"containers": [MOUNTING]}, {},
      "mounts llm-sidecar-config with a subPath, and such a mount never changes"),
     ("second", POD | {"initContainers": [APP, "SIDECAR"]}, {},
@@ -379,7 +437,7 @@ UNFIT = [
      "with mode native the sidecar belongs into initContainers, and it is in containers"),
     ("volumes", POD | {"volumes": []}, {}, "the pod has no volume llm-sidecar-config. Include"),
     ("job", POD | {"initContainers": [], "containers": ["SIDECAR", APP], "restartPolicy": "Never"},
-     {"mode": "container"}, "this job would never end, for the sidecar never does. Use mode native"),
+     {"mode": "container"}, "this job would never end, for the sidecar never does. Use mode"),
     ("no-config", POD, {"configMap": ""}, "configMap is empty. Name the ConfigMap"),
     ("same-ports", POD, {"dataPort": 2000, "adminPort": 2000}, "Each needs a port of its own"),
     ("mode", POD, {"mode": "init"}, "mode"),
@@ -400,7 +458,9 @@ def test_the_same_pod_is_taken_where_all_is_well(consumer: Path) -> None:
     assert rendered(consumer, values={"pod": pod})
 
 
-@pytest.mark.parametrize("version, fits", [("1.28.9", False), ("1.29.0", True), ("1.29.0-gke.1", True)])
+@pytest.mark.parametrize(
+    "version, fits", [("1.28.9", False), ("1.29.0", True), ("1.29.0-gke.1", True)]
+)
 def test_a_native_sidecar_needs_1_29(helms: Path, version: str, fits: bool) -> None:
     if fits:
         assert rendered(helms / EXAMPLE, version=version)
@@ -412,20 +472,41 @@ def test_a_native_sidecar_needs_1_29(helms: Path, version: str, fits: bool) -> N
 
 def test_an_alias_works(helms: Path) -> None:
     chart = helms / "examples" / "alias"
-    charts.shutil.copytree(helms / EXAMPLE, chart)
+    shutil.copytree(helms / EXAMPLE, chart)
     file = chart / "Chart.yaml"
     file.write_text(file.read_text() + "    alias: sidecar\n")
     for path in (chart / "values.yaml", *chart.glob("templates/*")):
         text = path.read_text()
-        text = text.replace('(dict "root" . "pod"', '(dict "root" . "sidecar" .Values.sidecar "pod"')
+        text = text.replace(
+            '(dict "root" . "pod"', '(dict "root" . "sidecar" .Values.sidecar "pod"'
+        )
         text = re.sub(
-            r'(include "llm-sidecar\.\w+") \.', r'\1 (dict "root" . "sidecar" .Values.sidecar)', text
+            r'(include "llm-sidecar\.\w+") \.',
+            r'\1 (dict "root" . "sidecar" .Values.sidecar)',
+            text,
         )
         path.write_text(text.replace("llm-sidecar-lib", "sidecar"))
     assert rendered(chart) == rendered(helms / EXAMPLE)
 
 
 # --- what is written about them -------------------------------------------------------------------
+
+
+PAGE = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^ *```yml\n( *# (\w+)\.yaml\n.*?)^ *```$", re.DOTALL | re.MULTILINE)
+SHOWN = [(name, yaml.safe_load(textwrap.dedent(block))) for block, name in BLOCK.findall(PAGE)]
+
+
+@pytest.mark.parametrize("values", [values for _, values in SHOWN], ids=[name for name, _ in SHOWN])
+def test_the_values_of_the_page_work(helms: Path, tmp_path: Path, values: Any) -> None:
+    objects = rendered(helms / CHART, values=values)
+    charts.validate(objects, "1.33.0")
+    for name in (name for name in ("gateway", "tunnel") if "config" in values.get(name, {})):
+        assert loaded(objects, f"r-llm-sidecar-{name}", tmp_path / name).snapshot.routes.routes
+
+
+def test_the_page_shows_values_for_each_way() -> None:
+    assert [name for name, _ in SHOWN] == ["gateway", "tunnel", "monitoring"]
 
 
 @pytest.mark.parametrize("chart", readme.CHARTS, ids=lambda chart: str(chart.name))
