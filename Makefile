@@ -49,8 +49,9 @@ faults: install-test ## run the table of faults for every client, and write the 
 golden: install-test ## write anew what is expected of the traffic in tests/golden, to be read in the diff
 	@exec $(PY) -m tests.golden.write
 
-charts: install-test ## write the tables of values in the charts' READMEs
+charts: install-test ## write the tables of values in the charts' READMEs, and the alerts of kustomize's component
 	@exec $(PY) -m tests.kubernetes.readme
+	@exec $(PY) -m tests.kubernetes.rules
 
 fuzz: install-test ## damaged traffic through every dialect for ten minutes (ARGS=60: for one), then by hypothesis
 	$(PY) -m tests.fuzz.run $(ARGS)

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from sidecar import __version__
 from sidecar.app import CannotStart, serve
-from sidecar.cli import keys, tables
+from sidecar.cli import inject, keys, tables
 from sidecar.cli.banner import banner, invitation
 from sidecar.cli.client import ANSWER_LIMIT, NotAllowed, NotRunning, answering, ask
 from sidecar.cli.rehearse import as_json, as_text, progress_bar
@@ -52,6 +52,7 @@ examples:
   llm-sidecar status                       look at the sidecar that is running
   llm-sidecar backend home drain           let nothing new go to a backend, until `enable`
   llm-sidecar keys add laptop              make a key for a client that comes through the tunnel
+  llm-sidecar inject --file web.yaml       print a Kubernetes manifest with the sidecar in its pods
 
 without --config, the file is $LLM_SIDECAR_CONFIG, else ./sidecar.yaml, else
 /etc/llm-sidecar/config.yaml; with none of them, the environment is searched for keys
@@ -136,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_backend(commands)
     _add_tunnel(commands)
     keys.add_parser(commands)
+    inject.add_parser(commands)
     return parser
 
 

@@ -72,7 +72,7 @@ def parse(text: str, environ: Mapping[str, str], source: str) -> Document:
         node = _compose(text)
         data = {} if node is None else reader.value(node, ())
     except yaml.MarkedYAMLError as error:
-        raise ConfigError(source, [_syntax(error)]) from None
+        raise ConfigError(source, [syntax(error)]) from None
     except yaml.YAMLError as error:  # a character that YAML does not allow
         raise ConfigError(source, [Fault((), str(error).splitlines()[0], "YAML text")]) from None
     except RecursionError:
@@ -106,7 +106,7 @@ def _compose(text: str) -> yaml.Node | None:
     return node
 
 
-def _syntax(error: yaml.MarkedYAMLError) -> Fault:
+def syntax(error: yaml.MarkedYAMLError) -> Fault:
     problem = (error.problem or "text that is not YAML").removeprefix("found ")
     place = error.problem_mark or error.context_mark
     mark = Mark(place.line + 1, place.column + 1) if place is not None else None
