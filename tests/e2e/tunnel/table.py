@@ -118,5 +118,6 @@ FAULTS: dict[int, tuple[str, str, tuple[str, ...]]] = {
     25: (RUN, "no descriptor or process is left for another child", (
         f"{_RUNNING}test_a_system_that_has_nothing_left_to_give",
         f"{_FAULTS}test_without_descriptors_none_is_started",
+            f"{_FAULTS}test_without_descriptors_a_child_that_ends_leaves_no_folder",
     )),
 }  # fmt: skip

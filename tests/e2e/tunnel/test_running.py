@@ -287,7 +287,7 @@ async def test_an_origin_that_is_down_restarts_nothing(house: House, tmp_path: P
     def listen() -> Awaitable[asyncio.Server]:
         return asyncio.get_running_loop().create_server(origin, "127.0.0.1", port)
 
-    origin = web.Server(answer, access_log=None)  # type: ignore[arg-type]
+    origin = web.Server(answer, access_log=None)
     server = await listen()
     async with house.alone(tmp_path, f"http://127.0.0.1:{port}", secret) as alone:
         first = await alone.until(lambda seen: seen["state"] == "healthy")
