@@ -114,6 +114,7 @@ class Ready(StrEnum):
     NOT_READY = "not_ready"  # an honest 503
     NO_ANSWER = "no_answer"  # refused, too slow, or nothing that can be read
     FOREIGN = "foreign"  # the answer of another process
+    UNHEARD = "unheard"  # none came, but this process was too slow to hear one
 
 
 @dataclass(frozen=True, slots=True)

@@ -272,6 +272,8 @@ class Slot:
                 self._is_ready(answer.connections, now, draw)
             case Ready.NOT_READY:
                 return self._is_not_ready(now)
+            case Ready.UNHEARD:
+                pass  # it says nothing of the child
             case Ready.NO_ANSWER | Ready.FOREIGN:
                 self.silent += 1
                 if self.silent >= SILENT:

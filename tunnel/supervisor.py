@@ -27,6 +27,8 @@ LOOK_MARGIN = 2.0  # beyond the limit that the probe has itself
 RESTART_LIMIT = 60.0  # for an operator to wait; the replacement goes on
 REAP_LIMIT = 5.0  # from SIGKILL to the end
 LONGEST_SLEEP = 60.0
+TICK = 0.1
+LATE = 0.25  # seconds; an answer takes several turns of the loop, and more is too slow to hear one
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -226,7 +228,10 @@ class Supervisor:
     async def _ask_ready(self, action: steps.AskReady) -> None:
         silence = Readiness(Ready.NO_ANSWER)
         asked = self._means.ready(action.port, action.connector)
-        answer = await _within(READY_LIMIT, asked, silence, silence)
+        with _Lateness() as lateness:
+            answer = await _within(READY_LIMIT, asked, silence, silence)
+        if answer.kind is Ready.NO_ANSWER and lateness.most > LATE:
+            answer = Readiness(Ready.UNHEARD)
         self._post(steps.Answered(action.number, answer))
 
     async def _ask_ingress(self, action: steps.AskIngress) -> None:
@@ -258,6 +263,33 @@ class Supervisor:
                 away = group.create_task(_within(ASK_LIMIT, there, False, None))
             origin, network = here.result(), away.result()
         self._post(steps.Looked(action.number, seen, origin, network))
+
+
+class _Lateness:
+    """How many seconds late the loop is, at most, while the block runs."""
+
+    def __init__(self) -> None:
+        self.most = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._due = self._loop.time()
+        self._timer: asyncio.TimerHandle
+
+    def __enter__(self) -> "_Lateness":
+        self._tick()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._note(self._loop.time())
+        self._timer.cancel()
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        self._note(now)
+        self._due = now + TICK
+        self._timer = self._loop.call_at(self._due, self._tick)
+
+    def _note(self, now: float) -> None:
+        self.most = max(self.most, now - self._due)
 
 
 async def _within(seconds: float, work: Awaitable[T], late: T, bug: T) -> T:

@@ -180,6 +180,20 @@ async def test_without_descriptors_none_is_started(tmp_path: Path) -> None:
     again = os.dup(0)
     os.close(again)
     assert again == free
+
+
+@on_each_loop
+async def test_without_descriptors_a_child_that_ends_leaves_no_folder(tmp_path: Path) -> None:
+    watched = await spawn(program(tmp_path, WAITS))
+    await watched.until(READY)
+    assert len(files_below(tempfile.gettempdir(), "home-*")) == 1
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        watched.child.kill()
+        await watched.end()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert files_below(tempfile.gettempdir(), "home-*") == []
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.tunnel.play import PLAIN, QUICK, UNPROBED, URL
 from tests.tunnel.staging import Scripted, Stage
-from tests.tunnel.timeless import play
+from tests.tunnel.timeless import Timeless, play
 from tunnel.events import Cause, Exit, Ready, Sighting
 from tunnel.facts import State
 from tunnel.means import Refusal
@@ -80,6 +80,24 @@ def test_a_child_that_answers_nothing_is_ended_by_force() -> None:
             await stage.until(one, S.HEALTHY, 10)
             assert stage.kids[1].signals == ["TERM", "KILL"]
             assert stage.counts.of("restarted") == ["unhealthy"]
+
+    play(work())
+
+
+def test_a_child_is_not_ended_for_what_this_process_was_too_slow_to_hear() -> None:
+    async def work() -> None:
+        stage = Stage()
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, Timeless)
+        async with stage.running(PLAIN) as one:
+            await stage.until(one, S.HEALTHY)
+            stage.slow["ready"] = 1e5
+            for _ in range(100):
+                await asyncio.sleep(0.4)
+                loop.stall(0.4)
+            assert stage.kids[1].signals == []
+            await stage.until(one, S.DRAINING, 15)
+            stage.slow.clear()
 
     play(work())
 

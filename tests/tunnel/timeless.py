@@ -28,6 +28,10 @@ class Timeless(asyncio.SelectorEventLoop):
         self._leaping = _Leaping()
         super().__init__(self._leaping)
 
+    def stall(self, seconds: float) -> None:
+        """Nothing happens meanwhile, as when the processor is taken."""
+        self._leaping.leapt += seconds
+
     def time(self) -> float:
         return 1000.0 + self._leaping.leapt
 

@@ -170,5 +170,5 @@ def check(record: Record) -> None:
     assert last.descriptors <= first.descriptors + 4, record.told()
     assert last.tasks <= first.tasks + 2, record.told()
     assert last.threads <= first.threads + 8, record.told()  # those of the executor come by and by
-    assert last.memory - first.memory < 16 * MEGABYTE, record.told()
+    assert last.memory - first.memory < 8 * MEGABYTE, record.told()
     assert sum(record.counted.values()) == last.restarts, record.told()

@@ -120,6 +120,7 @@ FAULTS: dict[int, tuple[str, str, tuple[str, ...]]] = {
     25: (RUN, "no descriptor or process is left for another child", (
         f"{_RUNNING}test_a_system_that_has_nothing_left_to_give",
         f"{_FAULTS}test_without_descriptors_none_is_started",
+            f"{_FAULTS}test_without_descriptors_a_child_that_ends_leaves_no_folder",
     )),
     26: (LOGS, "50,000 lines in a second", (f"{_LOGS}test_a_flood",)),
     27: (LOGS, "a line of 10 MB, bytes that are no text, steering signs", (
