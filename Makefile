@@ -12,7 +12,7 @@ PY := $(VENV)/bin/python
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help run test check fix coverage matrix faults golden fuzz chaos lock clean venv install-run install-test install-lock
+.PHONY: help run test check fix coverage matrix faults golden fuzz chaos lock tools clean venv install-run install-test install-lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s%s\n", $$1, $$2 }' Makefile
@@ -66,10 +66,28 @@ lock: install-lock ## write requirements/*.txt anew; ARGS=--upgrade takes the ne
 	    --output-file requirements/test.txt
 	$(COMPILE) $(ARGS) --group lock --output-file requirements/lock.txt
 
+# Helm and kustomize, which the tests of charts and manifests need; Go 1.24 or newer builds them.
+HELM := v3.22.0
+KUSTOMIZE := v5.8.3
+# What a Helm from a release believes of the cluster when nobody tells it: that of its own libraries.
+CLUSTER := -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=37 \
+	-X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=37
+GO_INSTALL = GOBIN="$$(pwd -P)/.tools/bin" CGO_ENABLED=0 go install -trimpath
+
+tools: .tools/helm-$(HELM) .tools/kustomize-$(KUSTOMIZE) ## build Helm and kustomize into .tools/bin, for the tests
+
+.tools/helm-$(HELM):
+	$(GO_INSTALL) -ldflags '-s -w $(CLUSTER)' helm.sh/helm/v3/cmd/helm@$(HELM)
+	@rm -f .tools/helm-* && touch $@
+
+.tools/kustomize-$(KUSTOMIZE):
+	$(GO_INSTALL) -ldflags '-s -w' sigs.k8s.io/kustomize/kustomize/v5@$(KUSTOMIZE)
+	@rm -f .tools/kustomize-* && touch $@
+
 clean: ## remove .venv, caches and build results
-	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov
+	rm -rf $(VENV) .tools build dist *.egg-info .coverage .coverage.* htmlcov
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find sidecar tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find sidecar tunnel tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Installs a lock unless the copy kept in .venv says that exactly this one is installed already.
 # A run that was cut short leaves `unfinished` behind, and the next one begins with a new .venv.
