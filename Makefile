@@ -3,8 +3,10 @@
 
 # The interpreter that .venv is made with; empty: the first good one on the PATH.
 PYTHON ?=
-# What `make run`, `make test` and `make lock` hand on to their command.
+# What `make run`, `make test`, `make lock` and the like hand on to their command.
 ARGS =
+# What `make image` makes: slim, tunnel.
+TARGET = slim
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -12,10 +14,10 @@ PY := $(VENV)/bin/python
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help run test check fix coverage matrix faults golden fuzz chaos lock tools clean venv install-run install-test install-lock
+.PHONY: help run test check fix coverage matrix faults golden fuzz chaos lock tools image image-test clean venv install-run install-test install-lock
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s%s\n", $$1, $$2 }' Makefile
 
 run: install-run ## start the sidecar; ARGS='--config FILE' and the like are handed on
 	@exec $(PY) -m sidecar run --echo $(ARGS)
@@ -83,6 +85,12 @@ tools: .tools/helm-$(HELM) .tools/kustomize-$(KUSTOMIZE) ## build Helm and kusto
 .tools/kustomize-$(KUSTOMIZE):
 	$(GO_INSTALL) -ldflags '-s -w' sigs.k8s.io/kustomize/kustomize/v5@$(KUSTOMIZE)
 	@rm -f .tools/kustomize-* && touch $@
+
+image: ## build the image llm-sidecar:slim; TARGET=tunnel has cloudflared in it; ARGS='--build-arg BASE=…'
+	@exec deploy/image/build.sh $(TARGET) llm-sidecar:$(TARGET) $(ARGS)
+
+image-test: install-test ## build the image on a Debian made here, and run it; needs root, buildah and mmdebstrap
+	@exec env IMAGE_TEST=1 $(PY) -m pytest tests/kubernetes/test_image.py $(ARGS)
 
 clean: ## remove .venv, caches and build results
 	rm -rf $(VENV) .tools build dist *.egg-info .coverage .coverage.* htmlcov
