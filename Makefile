@@ -68,9 +68,9 @@ lock: install-lock ## write requirements/*.txt anew; ARGS=--upgrade takes the ne
 	    --output-file requirements/test.txt
 	$(COMPILE) $(ARGS) --group lock --output-file requirements/lock.txt
 
-# Helm and kustomize, which the tests of charts and manifests need; Go 1.24 or newer builds them.
+# Helm and kustomize, which the tests of charts and manifests need; Go 1.26 or newer builds these.
 HELM := v3.22.0
-KUSTOMIZE := v5.8.3
+KUSTOMIZE := v5.7.1
 # What a Helm from a release believes of the cluster when nobody tells it: that of its own libraries.
 CLUSTER := -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=37 \
 	-X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=37
