@@ -32,7 +32,8 @@ COPY LICENSE /app/
 COPY --chmod=0755 deploy/image/bin/ /app/bin/
 RUN python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /app/src \
     && PYTHONPATH=/app/src:/app/lib python3 sbom.py /app/lib > /app/sbom.cdx.json \
-    && chmod -R a+rX,go-w /app
+    && chmod -R a+rX,go-w /app \
+    && mkdir -p /etc/llm-sidecar
 
 
 FROM scratch AS sbom
@@ -45,6 +46,7 @@ COPY --from=build /app/lib /app/lib
 COPY --from=build /app/LICENSE /app/sbom.cdx.json /app/
 COPY --from=build /app/bin /app/bin
 COPY --from=build /app/src /app/src
+COPY --from=build /etc/llm-sidecar /etc/llm-sidecar
 ENV PATH=/app/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONPATH=/app/src:/app/lib \
     PYTHONSAFEPATH=1 \

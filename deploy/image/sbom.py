@@ -23,9 +23,10 @@ def component(package: Distribution) -> dict[str, Any]:
         "version": package.version,
         "purl": purl,
     }
-    if licence := package.metadata.get("License-Expression"):
-        found["licenses"] = [{"expression": licence}]
-    elif (licence := package.metadata.get("License")) and "\n" not in licence:
+    told = package.metadata.json
+    if "license_expression" in told:
+        found["licenses"] = [{"expression": told["license_expression"]}]
+    elif "\n" not in (licence := str(told.get("license", "\n"))):
         found["licenses"] = [{"license": {"name": licence}}]
     return found
 
