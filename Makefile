@@ -3,8 +3,10 @@
 
 # The interpreter that .venv is made with; empty: the first good one on the PATH.
 PYTHON ?=
-# What `make run`, `make test` and `make lock` hand on to their command.
+# What `make run`, `make test`, `make lock` and the like hand on to their command.
 ARGS =
+# What `make image` makes: slim, tunnel.
+TARGET = slim
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -12,10 +14,10 @@ PY := $(VENV)/bin/python
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help run test check fix coverage matrix faults golden charts fuzz chaos tunnel lock clean venv install-run install-test install-lock
+.PHONY: help run test check fix coverage matrix faults golden charts fuzz chaos tunnel lock tools image image-test clean venv install-run install-test install-lock
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s%s\n", $$1, $$2 }' Makefile
 
 run: install-run ## start the sidecar; ARGS='--config FILE' and the like are handed on
 	@exec $(PY) -m sidecar run --echo $(ARGS)
@@ -73,10 +75,34 @@ lock: install-lock ## write requirements/*.txt anew; ARGS=--upgrade takes the ne
 	    --output-file requirements/test.txt
 	$(COMPILE) $(ARGS) --group lock --output-file requirements/lock.txt
 
+# Helm and kustomize, which the tests of charts and manifests need; Go 1.26 or newer builds these.
+HELM := v3.22.0
+KUSTOMIZE := v5.7.1
+# What a Helm from a release believes of the cluster when nobody tells it: that of its own libraries.
+CLUSTER := -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=37 \
+	-X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=37
+GO_INSTALL = GOBIN="$$(pwd -P)/.tools/bin" CGO_ENABLED=0 go install -trimpath
+
+tools: .tools/helm-$(HELM) .tools/kustomize-$(KUSTOMIZE) ## build Helm and kustomize into .tools/bin, for the tests
+
+.tools/helm-$(HELM):
+	$(GO_INSTALL) -ldflags '-s -w $(CLUSTER)' helm.sh/helm/v3/cmd/helm@$(HELM)
+	@rm -f .tools/helm-* && touch $@
+
+.tools/kustomize-$(KUSTOMIZE):
+	$(GO_INSTALL) -ldflags '-s -w' sigs.k8s.io/kustomize/kustomize/v5@$(KUSTOMIZE)
+	@rm -f .tools/kustomize-* && touch $@
+
+image: ## build the image llm-sidecar:slim; TARGET=tunnel has cloudflared in it; ARGS='--build-arg BASE=…'
+	@exec deploy/image/build.sh $(TARGET) llm-sidecar:$(TARGET) $(ARGS)
+
+image-test: install-test ## build the image on a Debian made here, and run it; needs root, buildah and mmdebstrap
+	@exec env IMAGE_TEST=1 $(PY) -m pytest tests/kubernetes/test_image.py $(ARGS)
+
 clean: ## remove .venv, caches and build results
-	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov
+	rm -rf $(VENV) .tools build dist *.egg-info .coverage .coverage.* htmlcov
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find sidecar tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find sidecar tunnel tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Installs a lock unless the copy kept in .venv says that exactly this one is installed already.
 # A run that was cut short leaves `unfinished` behind, and the next one begins with a new .venv.

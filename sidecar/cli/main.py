@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from sidecar import __version__
 from sidecar.app import CannotStart, serve
-from sidecar.cli import inject, keys, tables
+from sidecar.cli import health, inject, keys, tables
 from sidecar.cli.banner import banner, invitation
 from sidecar.cli.client import ANSWER_LIMIT, NotAllowed, NotRunning, answering, ask
 from sidecar.cli.rehearse import as_json, as_text, progress_bar
@@ -133,6 +133,10 @@ def _parser() -> argparse.ArgumentParser:
         ("reload", _reload, "have a running sidecar read its configuration now"),
     ):
         _add_talk(commands.add_parser(name, help=text), command)
+
+    healthy = commands.add_parser("health", help="ask whether a sidecar lives, by its exit code")
+    health.add_arguments(healthy)
+    healthy.set_defaults(command=health.ask)
 
     _add_backend(commands)
     _add_tunnel(commands)
