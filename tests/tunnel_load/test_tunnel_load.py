@@ -29,13 +29,15 @@ async def test_some_restarts_leave_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("where", ["argument", "environment"])
 async def test_the_search_finds_a_secret(tmp_path: Path, where: str) -> None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", "input()"),
+        *(sys.executable, "-c", "print(flush=True); input()"),
         *((SECRET,) if where == "argument" else ()),
         env={"TOKEN": SECRET} if where == "environment" else {},
         stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )
+    assert process.stdout is not None
+    await process.stdout.readline()  # from now on it is what it was told to be
     kind = {"argument": "cmdline", "environment": "environ"}[where]
     assert processes.told_by_processes([SECRET]) == [f"/proc/{process.pid}/{kind}"]
     await process.communicate(b"\n")

@@ -209,8 +209,12 @@ class Tunnel:
             return not (house.descriptors() - self.descriptors)
 
         await until(are_closed, "what it opened is closed")
-        left = [each for each in house.run_dir.rglob("*") if each != house.socket]
-        assert [each for each in left if not each.is_dir() or each.name.startswith("home-")] == []
+
+        async def is_clean() -> bool:
+            left = [each for each in house.run_dir.rglob("*") if each != house.socket]
+            return all(each.is_dir() and not each.name.startswith("home-") for each in left)
+
+        await until(is_clean, "no record and no home of a child is left")
 
         async def is_untold() -> bool:
             names = (await house.metrics()).names()
