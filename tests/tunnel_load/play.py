@@ -65,7 +65,8 @@ class Result:
     @property
     def pace(self) -> float:
         """Requests a second, as they were sent."""
-        return sum(not one.streamed for one in self.visits) / self.seconds
+        sent = [one.began for one in self.visits if not one.streamed]
+        return (len(sent) - 1) / (sent[-1] - sent[0])
 
     @property
     def recovery(self) -> float:

@@ -21,6 +21,11 @@ def is_gone(pid: int) -> bool:
     return not _stat(pid)
 
 
+def born(pid: int) -> str:
+    """When it was started, which tells it from another one with its number; or nothing."""
+    return "".join(_stat(pid)[19:20])
+
+
 def _numbers() -> Iterator[int]:
     return (int(name) for name in os.listdir("/proc") if name.isdigit())
 

@@ -86,6 +86,7 @@ class Restarts:
     def __init__(self, folder: Path, times: int, every: int) -> None:
         self._folder, self._times, self._every = folder, times, every
         self._tokens: list[str] = []
+        self._born: dict[int, str] = {}  # the children: when each was started
         self.record = Record()
 
     async def run(self) -> Record:
@@ -101,7 +102,9 @@ class Restarts:
             folder = sidecar.run_dir
             self.record.left = {
                 "files": [str(one) for one in processes.files_below(folder)],
-                "processes": processes.told_by_processes([str(place.binary)]),
+                "processes": [
+                    str(pid) for pid, born in self._born.items() if processes.born(pid) == born
+                ],
                 "token": self._told(place, folder, sidecar.output),
             }
         return self.record
@@ -114,6 +117,7 @@ class Restarts:
         for number in range(1, self._times + 1):
             await ways[number % len(ways)](sidecar, place, pid)
             pid, before = await sidecar.carrying(but=pid), pid
+            self._born[pid] = processes.born(pid)
             await gone(before)
             if number % self._every == 0:
                 await self._read(number, sidecar, place)
