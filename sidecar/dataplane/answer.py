@@ -51,6 +51,7 @@ class Answer:
         self.state = State.OPEN
         self.common = {"x-request-id": request_id, "server": SERVER, "x-sidecar-attempts": "0"}
         self.closing = False  # the connection is not to be used again
+        self._sends_events = False  # of a dialect that has lines
         self._fail: Callable[[Problem], bytes] | None = None  # of a stream that has begun
         self._kept: bytearray | None = None
         self._writing = 0  # writes that wait for the client
@@ -121,7 +122,7 @@ class Answer:
         """
         self._fail = fail
         self.state = State.HEAD
-        kind = "application/json" if as_json else self._stream_type
+        kind = "application/json" if as_json else self._begin_stream()
         await self._prepare(self._flowing({}, kind))
 
     async def begin_events(
@@ -138,11 +139,12 @@ class Answer:
         self.has_content = True
         self._content_begins()
         if not has_head:
-            await self._prepare(self._flowing(headers, self._stream_type))
+            await self._prepare(self._flowing(headers, self._begin_stream()))
 
-    @property
-    def _stream_type(self) -> str:
-        return SSE.content_type if self._manner.as_events else self.dialect.framing.content_type
+    def _begin_stream(self) -> str:
+        """How it is framed from now on, as a type of media; a whole answer never is."""
+        self._sends_events = self._manner.as_events
+        return SSE.content_type if self._sends_events else self.dialect.framing.content_type
 
     def _flowing(self, headers: Mapping[str, str], kind: str) -> web.StreamResponse:
         flow = {"cache-control": self._manner.flow, "x-accel-buffering": "no"}
@@ -179,7 +181,7 @@ class Answer:
         self.written += 1
         self._writing += 1
         try:
-            await self.response.write(_as_events(data) if self._manner.as_events else data)
+            await self.response.write(_as_events(data) if self._sends_events else data)
         except ConnectionError:
             raise _gone() from None
         finally:

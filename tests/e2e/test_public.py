@@ -470,6 +470,19 @@ async def test_a_whole_answer_that_takes_long_begins_with_spaces(
     assert text_of("p") in json.dumps(json.loads(rest))
 
 
+@pytest.mark.parametrize("play", [b.well(), b.status(500)])
+async def test_who_takes_events_gets_a_whole_answer_as_json_all_the_same(
+    quick: Public, backend: Backend, play: b.Behaviour
+) -> None:
+    backend.rest = lambda seen: (b.Pause(0.3), *play(seen))
+    wish = {"accept": "text/event-stream, application/json"}
+    asked = {**chat_of(OLLAMA), "stream": False}
+    got = await quick.visit(asked, PATHS[OLLAMA], key=A, headers=wish)
+    assert (got.status, got.headers["content-type"]) == (200, "application/json")
+    assert got.raw.startswith(b" ")
+    assert {"message", "error"} & set(json.loads(got.raw))
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_behind_an_early_head_a_failure_comes_as_the_body(
     quick: Public, backend: Backend, dialect: str
