@@ -5,6 +5,7 @@ client that must not wait in silence: then it gets keep-alives, and any backend 
 From HEAD on a failure can only be told in-band, by the dialect's own event.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from enum import Enum
 
@@ -56,6 +57,7 @@ class Answer:
         self._kept: bytearray | None = None
         self._writing = 0  # writes that wait for the client
         self.written = 0  # pieces that were sent
+        self.sent_at = 0.0  # when the latest was, or the head, by the clock of the loop
         self.has_content = False  # of a stream, not only an error
         self.delivered = False  # to its end; who leaves now has all of it
 
@@ -157,6 +159,7 @@ class Answer:
 
     async def _prepare(self, response: web.StreamResponse) -> None:
         self._response = response
+        self.sent_at = asyncio.get_running_loop().time()
         if self.closing:
             response.force_close()
         try:
@@ -179,6 +182,7 @@ class Answer:
 
     async def _send(self, data: bytes) -> None:
         self.written += 1
+        self.sent_at = asyncio.get_running_loop().time()
         self._writing += 1
         try:
             await self.response.write(_as_events(data) if self._sends_events else data)

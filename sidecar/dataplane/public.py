@@ -163,6 +163,7 @@ class PublicDoor:
     """For strangers with a key, or a token of Cloudflare Access, or both; or for everybody."""
 
     relays_models = False  # a backend's own page tells paths, prompts and licences
+    keeps_alive = True  # who carries its answers cuts what is silent
 
     def __init__(self, lent: Lent) -> None:
         self.line = Line()
