@@ -62,14 +62,11 @@ class Registered:
 
     index: int
     protocol: str
-    location: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
     """A connection ended."""
-
-    index: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +85,6 @@ class QuicFailed:
 @dataclass(frozen=True, slots=True)
 class ConfigPushed:
     """`Updated to new configuration`: the ingress came from the edge."""
-
-    version: int
 
 
 # -- what became of the process
@@ -126,6 +121,14 @@ class Readiness:
 
 
 @dataclass(frozen=True, slots=True)
+class Ingress:
+    """What a child really serves."""
+
+    services: tuple[str, ...]  # such as http://127.0.0.1:14402 or http_status:404
+    hostnames: tuple[str, ...] = ()  # those that are named; none for a rule that takes all
+
+
+@dataclass(frozen=True, slots=True)
 class Sighting:
     """What a probe through the public name saw.
 
@@ -140,7 +143,6 @@ class Sighting:
     replica: str | None = None
     from_cloudflared: bool = False  # an error that cloudflared wrote itself
     is_policy: bool = False  # an Access page, a challenge, or a redirect
-    seconds: float = 0.0
     detail: str = ""  # for people; never a header's value
 
 

@@ -133,8 +133,7 @@ class TunnelMetrics(Collector):
             for name, value in _readings(facts).items():
                 families[name].add_metric((NAME,), value)
             for state in State:
-                if state is not State.DISABLED:
-                    families["state"].add_metric((NAME, state), float(state is facts.state))
+                families["state"].add_metric((NAME, state), float(state is facts.state))
         return iter(families.values())
 
 

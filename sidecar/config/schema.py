@@ -136,7 +136,8 @@ class DataSection(Section):
     i_know_this_is_open: Truth = False
     """Allows a bind beyond loopback although nobody needs a key."""
     keepalive: Timeout = 15.0
-    """A stream that is silent for so long gets a sign of life, once commit_after has passed."""
+    """A stream that has its head gets a sign of life whenever it is silent for so long; not without
+    commit_after."""
     commit_after: Deadline = None
     """When a stream that waits for a backend gets its head, or none."""
     manage: Text | None = None
@@ -223,7 +224,7 @@ class PublicSection(Section):
     origins: tuple[Text, ...] = ()
     """Web origins that may call from a browser."""
     keepalive: Timeout = 15.0
-    """A stream that is silent for so long gets a sign of life, once commit_after has passed."""
+    """A stream that has its head gets a sign of life whenever it is silent for so long."""
     commit_after: Deadline = 60.0
     """When a stream that waits for a backend gets its head, or none."""
     early_head: Truth = False

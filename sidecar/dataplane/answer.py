@@ -5,6 +5,7 @@ client that must not wait in silence: then it gets keep-alives, and any backend 
 From HEAD on a failure can only be told in-band, by the dialect's own event.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from enum import Enum
 
@@ -51,10 +52,12 @@ class Answer:
         self.state = State.OPEN
         self.common = {"x-request-id": request_id, "server": SERVER, "x-sidecar-attempts": "0"}
         self.closing = False  # the connection is not to be used again
+        self._sends_events = False  # of a dialect that has lines
         self._fail: Callable[[Problem], bytes] | None = None  # of a stream that has begun
         self._kept: bytearray | None = None
         self._writing = 0  # writes that wait for the client
         self.written = 0  # pieces that were sent
+        self.sent_at = 0.0  # when the latest was, or the head, by the clock of the loop
         self.has_content = False  # of a stream, not only an error
         self.delivered = False  # to its end; who leaves now has all of it
 
@@ -121,7 +124,7 @@ class Answer:
         """
         self._fail = fail
         self.state = State.HEAD
-        kind = "application/json" if as_json else self._stream_type
+        kind = "application/json" if as_json else self._begin_stream()
         await self._prepare(self._flowing({}, kind))
 
     async def begin_events(
@@ -138,11 +141,12 @@ class Answer:
         self.has_content = True
         self._content_begins()
         if not has_head:
-            await self._prepare(self._flowing(headers, self._stream_type))
+            await self._prepare(self._flowing(headers, self._begin_stream()))
 
-    @property
-    def _stream_type(self) -> str:
-        return SSE.content_type if self._manner.as_events else self.dialect.framing.content_type
+    def _begin_stream(self) -> str:
+        """How it is framed from now on, as a type of media; a whole answer never is."""
+        self._sends_events = self._manner.as_events
+        return SSE.content_type if self._sends_events else self.dialect.framing.content_type
 
     def _flowing(self, headers: Mapping[str, str], kind: str) -> web.StreamResponse:
         flow = {"cache-control": self._manner.flow, "x-accel-buffering": "no"}
@@ -155,6 +159,7 @@ class Answer:
 
     async def _prepare(self, response: web.StreamResponse) -> None:
         self._response = response
+        self.sent_at = asyncio.get_running_loop().time()
         if self.closing:
             response.force_close()
         try:
@@ -177,9 +182,10 @@ class Answer:
 
     async def _send(self, data: bytes) -> None:
         self.written += 1
+        self.sent_at = asyncio.get_running_loop().time()
         self._writing += 1
         try:
-            await self.response.write(_as_events(data) if self._manner.as_events else data)
+            await self.response.write(_as_events(data) if self._sends_events else data)
         except ConnectionError:
             raise _gone() from None
         finally:

@@ -30,6 +30,7 @@ class Door(Protocol):
     line: Line  # of the requests that came in here
     telling: Telling
     relays_models: bool  # a backend may tell of its models in its own words
+    keeps_alive: bool  # streams get signs of life, also where no head goes out early
 
     def find(self, http: web.BaseRequest) -> Asked:
         """Whose path it is."""
@@ -71,6 +72,7 @@ class LocalDoor:
     """For clients of this machine: no page, no tunnel, no foreign name, and then everything."""
 
     relays_models = True
+    keeps_alive = False
 
     def __init__(
         self,

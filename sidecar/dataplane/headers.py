@@ -25,8 +25,9 @@ _CREDENTIALS = re.compile(
 _PATH = re.compile(r"cf-.*|cdn-loop|x-forwarded(-.*)?|forwarded|via|x-real-ip|true-client-ip")
 _STEERING = re.compile(r"x-sidecar-.*")
 _QUERY_KEYS = re.compile(
-    r"(.*[-_])?key|.*(api|access|client|secret)key|token|(.*[-_])?(access|auth|id)[-_]?token"
-    r"|.*secret|.*password|sig(nature)?",
+    r"(.*[-_])?key|.*(api|access|client|secret)key|token"
+    r"|(.*[-_])?(access|auth|bearer|id|refresh|security|session)[-_]?token|.*secret|.*passw(or)?d"
+    r"|(.*[-_])?auth(orization)?|bearer|.*(credential|jwt).*|sig|(.*[-_])?signature",
     re.IGNORECASE,
 )
 _ANSWER = re.compile(

@@ -5,6 +5,7 @@ before its sender is known, and nobody waits here: who has failed too often is t
 """
 
 import math
+import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -37,6 +38,14 @@ Probe = Callable[[str, str | None], bytes | None]
 
 _NOTHING = Asked(DIALECTS[0], Operation.OPAQUE)
 _ASSERTION = "Cf-Access-Jwt-Assertion"
+# what tells of the page that asks, or of the way here, and what a backend behind a proxy of its own
+# would believe: who asks, what for, and at whose cost
+_KEPT_FROM_BACKENDS = re.compile(
+    r"origin|(http-)?referer|sec-(fetch|ch)-.*|(.*-)?(client|cluster|peer|remote)-(ip|addr(ess)?)"
+    r"|x-(original|rewrite|envoy|amzn|appengine|arr|azure)-.*|x-(host|url|scheme|method)"
+    r"|(.*-)?method-override|x-ms-client-.*|(x-)?remote-.*|x-(.*-)?(user|groups?|email)(-.*)?"
+    r"|(x-)?bearer|openai-(organization|project)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +75,7 @@ class _Stranger(Guest):
     def __init__(
         self, http: web.BaseRequest, client: str | None, source: str, public: Public, desk: "Desk"
     ) -> None:
-        passed = tuple(pair for pair in http.headers.items() if not _is_of_browsers(pair[0]))
+        passed = tuple(pair for pair in http.headers.items() if not _is_kept(pair[0]))
         super().__init__(None, source if client is None else f"client {client}", passed, None)
         self._http, self._public, self._desk = http, public, desk
         self._client, self._source = client, source
@@ -154,6 +163,7 @@ class PublicDoor:
     """For strangers with a key, or a token of Cloudflare Access, or both; or for everybody."""
 
     relays_models = False  # a backend's own page tells paths, prompts and licences
+    keeps_alive = True  # who carries its answers cuts what is silent
 
     def __init__(self, lent: Lent) -> None:
         self.line = Line()
@@ -309,10 +319,9 @@ def _names_events(headers: Mapping[str, str]) -> bool:
     return False
 
 
-def _is_of_browsers(name: str) -> bool:
-    """What only tells of the page that asks; a backend might refuse it."""
-    folded = name.lower()
-    return folded in ("origin", "referer") or folded.startswith(("sec-fetch-", "sec-ch-"))
+def _is_kept(name: str) -> bool:
+    """Whether no backend gets such a header of a stranger's."""
+    return _KEPT_FROM_BACKENDS.fullmatch(name.lower().replace("_", "-")) is not None
 
 
 def _too_many(what: str, wait: float) -> RequestRefused:

@@ -176,10 +176,12 @@ class DataServer:
         if commit_after is None and job.plan.route.assured:
             commit_after = place.keepalive
         work = self._admitted(job, visit, steering)
-        if commit_after is None or signs is None:
+        if signs is None or (commit_after is None and not visit.door.keeps_alive):
             await work
             return
-        if job.patience > commit_after:  # it hears something in time, and then again
+        if (
+            commit_after is not None and job.patience > commit_after
+        ):  # it hears something in time, and then again
             job = replace(job, deadline=job.last, patience=math.inf)
         await attended(work, job.answer, signs, commit_after, place.keepalive)
 

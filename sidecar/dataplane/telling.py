@@ -106,7 +106,7 @@ class Discreet(Telling):
                 hidden.add(backend.base_url)
                 hidden.add(address.netloc)
                 hidden.add(address.hostname)
-        return veiled(said, hidden.words)
+        return veiled(said, hidden.words, HIDDEN)
 
 
 def for_strangers(headers: Mapping[str, str]) -> dict[str, str]:

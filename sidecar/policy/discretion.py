@@ -84,10 +84,22 @@ def _no_model(name: str | None) -> str:
     return f"There is no model of {asked} here. GET /v1/models lists those that there are."
 
 
-def veiled(text: str, hidden: Mapping[str, str]) -> str:
-    """The text with what is hidden replaced, wherever it stands as a word of its own."""
-    words = sorted((word for word in hidden if word), key=len, reverse=True)
-    if not words:
-        return text
-    pattern = "|".join(map(re.escape, words))
-    return re.sub(rf"(?<![\w-])(?:{pattern})(?![\w-])", lambda found: hidden[found[0]], text)
+# a backend may stand in front of others, and tell theirs
+_ADDRESS = re.compile(
+    r"\b[a-z][a-z0-9+.-]*://[^\s\"'`<>)\]},;]+"
+    r"|(?<![\w.:-])(?:(?:\d{1,3}\.){3}\d{1,3}|localhost|\[[0-9a-f:.]*:[0-9a-f:.]*\])(?::\d{1,5})?"
+    r"(?![\w-])"
+    r"|(?<![\w.:-])[a-z0-9-]+(?:\.[a-z0-9-]+)+:\d{2,5}(?![\w-])",
+    re.IGNORECASE,
+)
+
+
+def veiled(text: str, hidden: Mapping[str, str], instead: str) -> str:
+    """The text with what is hidden replaced, wherever it stands as a word of its own.
+
+    So is whatever looks like an address: by `instead`.
+    """
+    if words := sorted((word for word in hidden if word), key=len, reverse=True):
+        pattern = "|".join(map(re.escape, words))
+        text = re.sub(rf"(?<![\w-])(?:{pattern})(?![\w-])", lambda found: hidden[found[0]], text)
+    return _ADDRESS.sub(instead, text)

@@ -275,10 +275,12 @@ async def test_a_fault_of_the_client_is_told_in_the_backends_words(
     sidecar: Public, backend: Backend, dialect: str
 ) -> None:
     words = f"temperature must be at most 2 for {MODEL}, says {NAME} on 127.0.0.1:<PORT, {OWN_KEY}"
+    words += ", told by http://10.9.8.7:8000/engine"
     backend.rest = evil(b.status(400, words, kind="invalid_request_error"), backend.port)
     got = await sidecar.visit(chat_of(dialect), PATHS[dialect])
     assert got.status == 400
     assert "temperature must be at most 2 for chat, says ***" in got.raw.decode()
+    assert "10.9.8.7" not in got.raw.decode()
     nothing_told(got, backend)
 
 
@@ -336,6 +338,22 @@ PRIVATE = {
     "origin": "https://elsewhere.example",
     "referer": "https://elsewhere.example/page",
     "sec-fetch-site": "cross-site",
+    "http-referer": "https://elsewhere.example/page",
+    "x-client-ip": VISITOR,
+    "x_cluster_client_ip": VISITOR,
+    "fastly-client-ip": VISITOR,
+    "x-original-forwarded-for": VISITOR,
+    "x-original-url": "/api/delete",
+    "x-rewrite-url": "/api/delete",
+    "x-http-method-override": "DELETE",
+    "remote-user": "admin",
+    "x-remote-user": "admin",
+    "x-authenticated-user": "admin",
+    "x-webauth-user": "admin",
+    "x-ms-client-principal": "admin",
+    "x-amzn-oidc-data": "admin",
+    "openai-organization": "another",
+    "openai-project": "another",
 }
 
 
@@ -344,7 +362,7 @@ async def test_nothing_of_the_way_nor_of_the_key_reaches_a_backend(
 ) -> None:
     for dialect in (OPENAI, ANTHROPIC):  # relayed, and in another dialect
         got = await sidecar.visit(
-            chat_of(dialect), PATHS[dialect] + "?key=secret-token", headers=PRIVATE
+            chat_of(dialect), PATHS[dialect] + "?key=secret-token&jwt=secret-token", headers=PRIVATE
         )
         assert got.status == 200, got.raw
     for seen in backend.requests:
@@ -468,6 +486,19 @@ async def test_a_whole_answer_that_takes_long_begins_with_spaces(
         go.set()
         rest = await reply.content.read()
     assert text_of("p") in json.dumps(json.loads(rest))
+
+
+@pytest.mark.parametrize("play", [b.well(), b.status(500)])
+async def test_who_takes_events_gets_a_whole_answer_as_json_all_the_same(
+    quick: Public, backend: Backend, play: b.Behaviour
+) -> None:
+    backend.rest = lambda seen: (b.Pause(0.3), *play(seen))
+    wish = {"accept": "text/event-stream, application/json"}
+    asked = {**chat_of(OLLAMA), "stream": False}
+    got = await quick.visit(asked, PATHS[OLLAMA], key=A, headers=wish)
+    assert (got.status, got.headers["content-type"]) == (200, "application/json")
+    assert got.raw.startswith(b" ")
+    assert {"message", "error"} & set(json.loads(got.raw))
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

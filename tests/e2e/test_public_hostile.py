@@ -151,6 +151,7 @@ async def test_what_fails_too_often_is_told_to_come_back(backend: Backend, tmp_p
 ELSEWHERE = [
     "/", "/health", "/status", "/metrics", "/livez", "/readyz", "/startupz", "/reload", "/admin",
     "/api/delete", "/api/pull", "/api/push", "/api/create", "/api/copy", "/api/ps",
+    "/api/embeddings",
     "/api/blobs/sha256:0", "/api/blobs", "/api", "/api/", "/v1", "/v1/", "/v1/files",
     "/v1/responses/resp_1", "/v1/conversations", "/v1/chat/completions/chatcmpl-1", "/v1/models/",
     "/v1/models/..", "/v1/models/../chat/completions", "/v1/models/%2e%2e/x", "/v1/models//x",

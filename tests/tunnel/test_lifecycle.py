@@ -206,6 +206,15 @@ def boot(kid: Kid) -> list[Told]:
     return [ConnectorTold(kid.connector), MetricsTold(20_000 + kid.number)]
 
 
+def test_whatever_looks_like_another_identity_is_none() -> None:
+    play = healthy()
+    connector = play.facts.connector
+    play.tell(1, ConnectorTold("another"), MetricsTold(9))
+    play.wait(2)
+    assert play.facts.connector == connector == play.of(steps.AskReady)[-1].connector
+    assert {ask.port for ask in play.of(steps.AskReady)} == {20_001}
+
+
 def test_the_fallback_to_http2_is_waited_for_and_remembered() -> None:
     play = Play()
     play.breed = bare
@@ -328,7 +337,7 @@ def test_a_lost_line_asks_at_once() -> None:
     play = healthy()
     play.wait(0.5)
     play.silence(1)
-    play.tell(1, LostLine(0))
+    play.tell(1, LostLine())
     assert play.state() is S.SUSPECT
 
 
@@ -364,7 +373,7 @@ def test_events_of_children_that_are_gone_do_nothing() -> None:
     play.end(1)
     play.wait(2)
     before = play.facts
-    play.tell(1, LostLine(0), REFUSED, ConfigPushed(2))
+    play.tell(1, LostLine(), REFUSED, ConfigPushed())
     play.feed(steps.Looked(1, LOST, origin=True, network=True), steps.Spawned(7, 1))
     assert play.facts == before
 

@@ -59,7 +59,6 @@ DIALECT = Dialect(
             "/api/chat",
             "/api/generate",
             "/api/embed",
-            "/api/embeddings",
             "/api/tags",
             "/api/show",
             "/api/version",

@@ -117,7 +117,9 @@ def test_client_key(headers: dict[str, str], key: str | None) -> None:
         ("x=1&key=AIza&y=2", "x=1&y=2"),
         ("KEY=a", ""),
         ("api_key=a&apiKey=b&access_token=c&token=d&client-secret=e&x=", "x="),
-        ("monkey=1&tokens=2", "monkey=1&tokens=2"),
+        ("auth=a&Authorization=b&bearer=c&jwt=d&session_token=e&refresh-token=f&x=1", "x=1"),
+        ("X-Amz-Credential=a&X-Amz-Signature=b&X-Amz-Security-Token=c&passwd=d&x=1", "x=1"),
+        ("monkey=1&tokens=2&author=3&pageToken=4", "monkey=1&tokens=2&author=3&pageToken=4"),
     ],
 )
 def test_no_key_passes_in_a_query(query: str, passed: str) -> None:

@@ -66,6 +66,25 @@ async def test_a_client_that_is_served_in_time_gets_no_sign() -> None:
     assert (got.headers["x-early"], got.content) == ("1", b"data: {}\n\n")
 
 
+@pytest.mark.parametrize("commit_after", [NEVER, None])
+async def test_a_stream_that_has_begun_gets_signs_whenever_the_head_was_due(
+    commit_after: float | None,
+) -> None:
+    async def act(answer: Answer) -> None:
+        async def work() -> None:
+            await answer.begin_events({}, fail)
+            await answer.write(b"data: 1\n\n")
+            await until_written(answer, 4)
+            await answer.write(b"data: 2\n\n")
+            await answer.finish()
+
+        await attended(work(), answer, signs(), commit_after, 0.01)
+
+    got = await exchange(act)
+    said = got.content.split(SIGN)
+    assert (said[0], said[-1]) == (b"data: 1\n\n", b"data: 2\n\n") and len(said) >= 4
+
+
 async def test_what_fails_behind_the_head_is_told_in_band_and_raised_as_it_is() -> None:
     async def act(answer: Answer) -> None:
         async def work() -> None:

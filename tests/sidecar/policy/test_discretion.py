@@ -72,8 +72,25 @@ def test_what_is_hidden_is_hidden_as_a_word(text: str, expected: str) -> None:
         "home": "***", "home:11434": "***", "http://home:11434/v1": "***", "llama3.1:8b": "chat",
         "": "***",
     }  # fmt: skip
-    assert veiled(text, hidden) == expected
+    assert veiled(text, hidden, "***") == expected
 
 
 def test_where_nothing_is_hidden_the_text_stays() -> None:
-    assert veiled("as it is", {}) == "as it is"
+    assert veiled("as it is", {}, "***") == "as it is"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("upstream 10.9.8.7:1234 said no", "upstream *** said no"),
+        ("at https://inner.lan:8000/v1?key=a, twice", "at ***, twice"),
+        ("(http://gpu-2/v1)", "(***)"),
+        ("gpu.inner.lan:8000 and LOCALHOST:11434", "*** and ***"),
+        ("dial tcp [fd00::7]:80: refused", "dial tcp ***: refused"),
+        ("temperature: 2.5 of 1.0, max_tokens:4096", "temperature: 2.5 of 1.0, max_tokens:4096"),
+        ("llama3.1:8b, qwen2.5:14b-q4", "llama3.1:8b, qwen2.5:14b-q4"),
+        ("at messages.0.content:1, line 3:45", "at messages.0.content:1, line 3:45"),
+    ],
+)
+def test_an_address_is_hidden_whosever_it_is(text: str, expected: str) -> None:
+    assert veiled(text, {}, "***") == expected
