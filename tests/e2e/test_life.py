@@ -131,7 +131,7 @@ async def test_a_faulty_file_stops_it_with_every_fault(tmp_path: Path) -> None:
         check, output = await sidecar.command("check", str(sidecar.file))
     assert check == 78
     for text in (sidecar.output, output):
-        for word in ("prt", "port", "dialekt", "dialect", "not built yet", "ten", "pp"):
+        for word in ("prt", "port", "dialekt", "dialect", "tunnel", "ten", "pp"):
             assert word in text, word
         assert "sk-literal-secret" not in text
         assert "Traceback" not in text

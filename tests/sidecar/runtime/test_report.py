@@ -116,7 +116,7 @@ def test_status_tells_who_used_the_public_listener() -> None:
     program = Program(configured)
     program.clients.used("anna", 512, streamed=True)
     assert program.status()["public"] == {
-        "port": 14402, "open": False, "keys": 1, "access": False,
+        "port": 14402, "open": False, "keys": 1, "access": False, "fault": None,
         "clients": [
             {"name": "anna", "requests": 1, "streams": 1, "bytes": 512, "last_used": 4100.0}
         ],
