@@ -77,6 +77,8 @@ def test_an_example_has_a_configuration_that_loads(name: str, tmp_path: Path) ->
     loaded = load_file(str(file), {"LLM_SIDECAR_ADMIN_BIND": "10.1.2.3"})
     assert not loaded.warnings
     assert loaded.snapshot.admin.addresses == ("10.1.2.3",)
+    data = loaded.snapshot.data
+    assert data.keys is not None or data.addresses == ("127.0.0.1", "::1"), "it needs keys"
     drain = loaded.snapshot.drain
     assert drain.limit < pod["spec"].get("terminationGracePeriodSeconds", 301)
 
