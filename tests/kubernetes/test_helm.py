@@ -520,7 +520,9 @@ def test_an_alias_works(helms: Path) -> None:
 
 
 PAGE = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
-BLOCK = re.compile(r"^ *```yml\n( *# (?!kustomization)(\w+)\.yaml\n.*?)^ *```$", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(
+    r"^ *```yml\n( *# (?!kustomization)(\w+)\.yaml\n.*?)^ *```$", re.DOTALL | re.MULTILINE
+)
 SHOWN = [(name, yaml.safe_load(textwrap.dedent(block))) for block, name in BLOCK.findall(PAGE)]
 
 
