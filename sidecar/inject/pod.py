@@ -18,6 +18,7 @@ from sidecar.inject.settings import (
     Mode,
     Settings,
     Unusable,
+    amount,
     with_texts,
 )
 from sidecar.inject.workloads import Path, member
@@ -152,6 +153,12 @@ def _check(
     for one in every:
         for port in _list(one, "ports"):
             _check_port(str(one.get("name")), port, settings.data_port)
+    if amount(settings.memory_request) > amount(settings.memory_limit):
+        raise Refused(
+            f"The sidecar would ask for {settings.memory_request} of memory with a limit of "
+            f"{settings.memory_limit}, and no cluster takes that. Raise the limit: --memory-limit, "
+            f"or the annotation {PREFIX}memory-limit."
+        )
     if settings.mode is Mode.CONTAINER and (
         ends or spec.get("restartPolicy", "Always") != "Always"
     ):
@@ -195,6 +202,11 @@ def _warn(
     if isinstance(grace, int) and grace < SHORT_GRACE:
         made.warnings.append(
             f"its terminationGracePeriodSeconds is {grace}: requests in flight are cut at the end"
+        )
+    elif settings.mode is Mode.CONTAINER and isinstance(grace, int) and grace <= container.HOLD:
+        made.warnings.append(
+            f"its terminationGracePeriodSeconds is {grace}, and the sidecar is held open for "
+            f"{container.HOLD} s: requests in flight are cut at the end"
         )
     if settings.data_port != DATA_PORT:
         made.warnings.append(

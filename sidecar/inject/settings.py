@@ -6,6 +6,7 @@ Both speak the same words: `--config-map NAME` is the annotation `llm-sidecar.de
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -62,6 +63,15 @@ def with_texts(settings: Settings, texts: Mapping[str, str], prefix: str = "--")
         except ValueError as error:
             raise Unusable(f"{prefix}{name} is {text!r}; expected {error}.") from None
     return replace(settings, **read)
+
+
+def amount(quantity: str) -> Decimal:
+    """What a quantity such as 96Mi stands for, in its unit: processors or bytes."""
+    number = quantity.rstrip("mkKMGTPEi")
+    unit = quantity.removeprefix(number)
+    base = 1024 if unit.endswith("i") else 1000
+    power = -1 if unit == "m" else " kMGTPE".index(unit[:1].replace("K", "k") or " ")
+    return Decimal(number) * Decimal(base) ** power
 
 
 def _matching(pattern: re.Pattern[str], expected: str) -> Callable[[str], str]:

@@ -182,9 +182,17 @@ def test_everybody_else_is_kept_out(helms: Path) -> None:
     objects = rendered(helms / CHART, values=GATEWAY | {"tunnel": TUNNEL["tunnel"]})
     gateway = the(objects, "NetworkPolicy", "r-llm-sidecar-gateway")["spec"]
     tunnel = the(objects, "NetworkPolicy", "r-llm-sidecar-tunnel")["spec"]
-    assert [way["ports"][0]["port"] for way in gateway["ingress"]] == [14400, 14401]
+    assert [way["ports"][0]["port"] for way in gateway["ingress"]] == [14400, 14400, 14401]
     assert [way["ports"][0]["port"] for way in tunnel["ingress"]] == [14401]
     assert gateway["policyTypes"] == tunnel["policyTypes"] == ["Ingress"]
+
+
+def test_its_own_test_may_come_in(helms: Path) -> None:
+    values = changed(GATEWAY, gateway__networkPolicy={"from": [{"namespaceSelector": {}}]})
+    objects = rendered(helms / CHART, values=values)
+    (source,) = the(objects, "NetworkPolicy")["spec"]["ingress"][0]["from"]
+    asks = the(objects, "Pod")["metadata"]["labels"]
+    assert source["podSelector"]["matchLabels"].items() <= asks.items()
 
 
 # --- what the program reads -----------------------------------------------------------------------
@@ -318,6 +326,23 @@ REFUSED = [
     ("nothing-public", changed(TUNNEL, tunnel__config__routes={"r": {"targets": []}}),
      "No route of tunnel.config has `public: true`"),
     ("tunnel-grace", changed(TUNNEL, tunnel__config__tunnel={"grace": 1}), "set tunnel.grace"),
+    ("tunnel-data-port", changed(TUNNEL, tunnel__config__listeners={"data": {"port": 1500}}),
+     "tunnel.config.listeners.data.port is written by the chart"),
+    ("label", changed(GATEWAY, pod={"labels": {"app.kubernetes.io/name": "x"}}),
+     "pod.labels has app.kubernetes.io/name, which is written by the chart"),
+    ("annotation", changed(GATEWAY, pod={"annotations": {"llm-sidecar.dev/mode": "native"}}),
+     "pod.annotations has llm-sidecar.dev/mode"),
+    ("variable", changed(GATEWAY, gateway__env=[{"name": "POD_IP", "value": "::1"}]),
+     "env has POD_IP, which the container has already"),
+    ("public-port", changed(GATEWAY, gateway__config__listeners={"public": {"port": 14401}}),
+     "gateway.config.listeners.public.port is 14401, where the gateway listens already"),
+    ("settle", changed(GATEWAY, gateway__drain={"settle": 60, "limit": 60}),
+     "gateway.drain.settle is 60 s, and gateway.drain.limit ends it all after 60 s"),
+    ("listener", changed(GATEWAY, gateway__config__listeners={"data": 14400}),
+     "at '/gateway/config/listeners/data': got number, want object"),
+    ("dotted", changed(GATEWAY, fullnameOverride="a.b"), "fullnameOverride"),
+    ("no-tag", changed(GATEWAY, image={"tag": ""}), "image/tag"),
+    ("null", changed(GATEWAY, monitoring=None), "missing property 'monitoring'"),
     ("unknown", changed(GATEWAY, gateway__replica=3), "replica"),
     ("unknown-top", changed(GATEWAY, gatway={}), "gatway"),
     ("unknown-lib", changed(GATEWAY, **{LIBRARY: {"mod": "native"}}), "mod"),
@@ -453,7 +478,8 @@ def test_a_pod_that_could_not_work_is_refused(
 
 
 def test_the_same_pod_is_taken_where_all_is_well(consumer: Path) -> None:
-    quiet = APP | {"ports": [{"containerPort": 8080}], "volumeMounts": [
+    ports = [{"containerPort": 8080}, {"containerPort": 14400, "protocol": "UDP"}]
+    quiet = APP | {"ports": ports, "volumeMounts": [
         {"name": "data", "mountPath": "/d", "subPath": "x"}]}  # fmt: skip
     pod = POD | {"initContainers": ["SIDECAR", APP | {"name": "migrate"}], "containers": [quiet]}
     assert rendered(consumer, values={"pod": pod})
@@ -494,7 +520,9 @@ def test_an_alias_works(helms: Path) -> None:
 
 
 PAGE = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
-BLOCK = re.compile(r"^ *```yml\n( *# (\w+)\.yaml\n.*?)^ *```$", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(
+    r"^ *```yml\n( *# (?!kustomization)(\w+)\.yaml\n.*?)^ *```$", re.DOTALL | re.MULTILINE
+)
 SHOWN = [(name, yaml.safe_load(textwrap.dedent(block))) for block, name in BLOCK.findall(PAGE)]
 
 

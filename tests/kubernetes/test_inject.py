@@ -13,7 +13,7 @@ import yaml
 
 from sidecar.cli.inject import IMAGE
 from sidecar.cli.main import main
-from sidecar.inject.settings import PREFIX, READERS, Settings
+from sidecar.inject.settings import PREFIX, READERS, Settings, amount
 from tests.kubernetes.cluster import check_rules, flat, pods, sidecars, validate
 from tests.kubernetes.tools import ROOT
 from tests.test_docs import DASH, rows_by_span, section
@@ -160,6 +160,10 @@ REFUSED = {
     "a subPath": (APP + "  - {name: llm-sidecar, args: [run], volumeMounts: [{name: c, subPath: "
                   "config.yaml, mountPath: /etc/llm-sidecar/config.yaml}]}\n",
                   "mounts the configuration by subPath, and such a mount never shows a change"),
+    "more memory than it may have": (
+        APP.replace("name: p}", "name: p, annotations: {llm-sidecar.dev/memory-request: 1Gi}}")
+        + "  - {name: a, image: 'a:1'}\n",
+        "Pod/p: refused. The sidecar would ask for 1Gi of memory with a limit of 256Mi"),
     "the same key twice": ("kind: Pod\nkind: Pod\n", "f.yaml:2:1: found the key kind a second"),
     "no pod": ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec: {replicas: 1}\n",
                "Deployment/d: refused. It has no spec.template"),
@@ -206,6 +210,26 @@ def test_flags_are_for_all_and_annotations_for_one(capsys: pytest.CaptureFixture
     sources = pod["spec"]["volumes"][0]["projected"]["sources"]
     assert sources == [{"configMap": {"name": "nightly-llm"}}, {"secret": {"name": "nightly-keys"}}]
     assert "env" not in pod["spec"]["containers"][0]
+
+
+@pytest.mark.parametrize(
+    ("less", "more"),
+    [("999m", "1"), ("96Mi", "101M"), ("1000Ki", "1Mi"), ("1.5G", "1.5Gi"), ("100k", "1P")],
+)
+def test_amounts_compare(less: str, more: str) -> None:
+    assert amount(less) < amount(more)
+
+
+@pytest.mark.parametrize(("grace", "warns"), [(10, True), (11, False)])
+def test_a_pod_that_ends_before_it_is_let_go(
+    grace: int, warns: bool, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "f.yaml"
+    file.write_text(
+        f"{APP}  - {{name: a, image: 'a:1'}}\n  terminationGracePeriodSeconds: {grace}\n"
+    )
+    _, err = inject(capsys, file, "--mode", "container")
+    assert ("the sidecar is held open for 10 s: requests in flight are cut" in err) is warns
 
 
 def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

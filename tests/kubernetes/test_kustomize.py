@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -30,14 +31,14 @@ def build(folder: Path) -> list[Any]:
     return list(yaml.safe_load_all(done.stdout))
 
 
-def with_component(folder: Path, *files: str) -> list[Any]:
-    """Manifests, and the sidecar in them by the component."""
+def with_component(folder: Path, *files: str, resources: tuple[str, ...] = ()) -> list[Any]:
+    """Manifests, and files that are there, with the sidecar in them by the component."""
     for name in files:
         text = (MANIFESTS / name).read_text(encoding="utf-8")
         (folder / name).write_text(text.replace("generateName: summarize-", "name: summarize"))
     # kustomize takes only relative paths
     (folder / "native-sidecar").symlink_to(K8S / "components" / "native-sidecar")
-    kustomization = {"resources": [*files], "components": ["native-sidecar"]}
+    kustomization = {"resources": [*files, *resources], "components": ["native-sidecar"]}
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
     return build(folder)
 
@@ -76,6 +77,8 @@ def test_an_example_has_a_configuration_that_loads(name: str, tmp_path: Path) ->
     loaded = load_file(str(file), {"LLM_SIDECAR_ADMIN_BIND": "10.1.2.3"})
     assert not loaded.warnings
     assert loaded.snapshot.admin.addresses == ("10.1.2.3",)
+    data = loaded.snapshot.data
+    assert data.keys is not None or data.addresses == ("127.0.0.1", "::1"), "it needs keys"
     drain = loaded.snapshot.drain
     assert drain.limit < pod["spec"].get("terminationGracePeriodSeconds", 301)
 
@@ -96,6 +99,20 @@ def test_the_component_takes_every_workload(tmp_path: Path) -> None:
     assert sorted(volumes) == ["llm-sidecar-config", "llm-sidecar-tmp", "settings"]
     kept = by_kind["CronJob"]["spec"]["containers"][0]
     assert kept == {"name": "report", "image": "report:4"}
+
+
+def test_the_component_takes_what_is_written_in_flow_style(tmp_path: Path) -> None:
+    app = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "flow"}, "spec": {
+        "selector": {"matchLabels": {"app": "flow"}},
+        "template": {"metadata": {"labels": {"app": "flow"}}, "spec": {
+            "initContainers": [{"name": "migrate", "image": "m:1"}],
+            "containers": [{"name": "app", "image": "a:1"}],
+            "volumes": [{"name": "data", "emptyDir": {}}]}}}}  # fmt: skip
+    (tmp_path / "app.json").write_text(json.dumps(app))
+    (pod,) = pods(with_component(tmp_path, resources=("app.json",)))
+    check_rules(pod)
+    assert [one["name"] for one in pod["spec"]["initContainers"]] == ["llm-sidecar", "migrate"]
+    assert len(pod["spec"]["volumes"]) == 3
 
 
 def test_the_component_leaves_alone_what_is_labelled_so(tmp_path: Path) -> None:

@@ -17,6 +17,11 @@ What can be told from the values and the cluster's version alone. The container'
 {{- if eq (int $sidecar.dataPort) (int $sidecar.adminPort) -}}
 {{- fail (printf "llm-sidecar: dataPort and adminPort are both %d. Each needs a port of its own." (int $sidecar.dataPort)) -}}
 {{- end -}}
+{{- range $sidecar.env -}}
+{{- if has .name (list "POD_IP" "LLM_SIDECAR_ADMIN_BIND") -}}
+{{- fail (printf "llm-sidecar: env has %s, which the container has already; probes depend on it. Leave it out." .name) -}}
+{{- end -}}
+{{- end -}}
 {{- end }}
 
 {{/*
@@ -53,7 +58,7 @@ What can be told from the whole pod. It prints nothing, and fails with a sentenc
 {{- end -}}
 {{- if ne $name "llm-sidecar" -}}
 {{- range .ports -}}
-{{- if has (int .containerPort) $own -}}
+{{- if and (has (int .containerPort) $own) (eq (.protocol | default "TCP") "TCP") -}}
 {{- fail (printf "llm-sidecar: the container %s listens on the port %d, which the sidecar needs. Give the sidecar other ports: dataPort and adminPort, and the same in listeners of its configuration." $name (int .containerPort)) -}}
 {{- end -}}
 {{- end -}}

@@ -45,6 +45,7 @@
 {{- include "sidecar.refuse" (dict "component" "tunnel" "config" $values.config "keys" (dict
     "listeners.public.port" "nobody but cloudflared asks it"
     "listeners.public.keys" "set tunnel.clientKeys.secret"
+    "listeners.data.port" "nobody but the pod itself asks it"
     "listeners.data.bind" "clients in the cluster ask a gateway"
     "listeners.admin" "probes depend on it"
     "tunnel.token" "set tunnel.token.secret"
@@ -68,6 +69,15 @@
 {{/* What must be told by the values; with sentences for what is missing. */}}
 {{- define "sidecar.require" -}}
 {{- $gateway := .Values.gateway -}}
+{{- $tunnel := .Values.tunnel -}}
+{{- range $key := list "labels" "annotations" -}}
+{{- range $name, $_ := index $.Values.pod $key -}}
+{{- $ours := regexMatch "^(llm-sidecar\\.dev/|helm\\.sh/chart$|app\\.kubernetes\\.io/(name|instance|component|version|managed-by)$)" $name -}}
+{{- if $ours -}}
+{{- fail (printf "pod.%s has %s, which is written by the chart. Take another name." $key $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if $gateway.enabled -}}
 {{- if and $gateway.config $gateway.configMap -}}
 {{- fail "gateway.config and gateway.configMap are both set. Use one of them." -}}
@@ -79,8 +89,14 @@
 {{- if not (or $gateway.clientKeys.secret $data.i_know_this_is_open) -}}
 {{- fail "The gateway can be reached from other pods, so its clients need keys. Make some with `llm-sidecar keys add NAME --file keys.txt`, put them into a Secret with `kubectl create secret generic llm-clients --from-file=keys.txt`, and set gateway.clientKeys.secret: llm-clients. Without keys whoever reaches it can spend yours; if that is meant, set gateway.config.listeners.data.i_know_this_is_open: true." -}}
 {{- end -}}
+{{- if ge (int $gateway.drain.settle) (int $gateway.drain.limit) -}}
+{{- fail (printf "gateway.drain.settle is %d s, and gateway.drain.limit ends it all after %d s. Make the limit longer." (int $gateway.drain.settle) (int $gateway.drain.limit)) -}}
 {{- end -}}
-{{- $tunnel := .Values.tunnel -}}
+{{- $public := (($gateway.config).listeners).public | default dict -}}
+{{- if has (int $public.port) (list 14400 14401) -}}
+{{- fail (printf "gateway.config.listeners.public.port is %d, where the gateway listens already (14400 for clients, 14401 for probes). Leave it out: it is 14402 then." (int $public.port)) -}}
+{{- end -}}
+{{- end -}}
 {{- if $tunnel.enabled -}}
 {{- if and $tunnel.config $tunnel.configMap -}}
 {{- fail "tunnel.config and tunnel.configMap are both set. Use one of them." -}}

@@ -133,6 +133,16 @@ spec:
       {{- include "sidecar.selector" . | nindent 6 }}
   policyTypes: [Ingress{{ if $policy.egress }}, Egress{{ end }}]
   ingress:
+    {{- if eq .component "gateway" }}
+    # the pod of `helm test`
+    - from:
+        - podSelector:
+            matchLabels:
+              {{- include "sidecar.selector" (dict "root" .root "component" "test") | nindent 14 }}
+      ports:
+        - port: 14400
+          protocol: TCP
+    {{- end }}
     {{- with $policy.from }}
     - from:
         {{- toYaml . | nindent 8 }}
