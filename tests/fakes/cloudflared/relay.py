@@ -25,6 +25,7 @@ UNREACHABLE = (
     "Unable to reach the origin service. The service may be down or it may not be responding to "
     "traffic from cloudflared: "
 )
+LINGER = 5.0  # seconds for the edge to close
 GONE = "Incoming request ended abruptly: context canceled"
 
 
@@ -43,11 +44,14 @@ def relay(tunnel: Tunnel, address: tuple[str, int], index: int, number: int) -> 
         if head is None:
             return
         tunnel.began()
+        exchange = _Exchange(tunnel, edge, reader, head, index)
         try:
-            _Exchange(tunnel, edge, reader, head, index).run()
+            exchange.run()
         finally:
             tunnel.ended()
-            edge.shutdown(socket.SHUT_RDWR)  # the other thread waits at it
+            # to close over a body that nobody has read would reset what was answered early
+            edge.shutdown(socket.SHUT_WR)
+            exchange.read_away()
 
 
 class _Exchange:
@@ -69,7 +73,13 @@ class _Exchange:
         self._gone = False  # the client has left
         self._lock = threading.Lock()
         self._origin: Connection | None = None  # as long as it is ours
+        self._pumping: threading.Thread | None = None
         self._rule, self._service = tunnel.service(head["host"], head["path"])
+
+    def read_away(self) -> None:
+        """Until the edge has closed, as it does once it has the answer."""
+        if self._pumping is not None:
+            self._pumping.join(LINGER)
 
     def run(self) -> None:
         self._log_request()
@@ -112,16 +122,15 @@ class _Exchange:
 
     def _ask(self) -> tuple[Connection, int, Headers]:
         """Send the head, start the body, wait for the head of the answer."""
-        pumping = False
         while True:
             origin = self._tunnel.pool.get(self._service)
             with self._lock:
                 self._origin = origin
             try:
                 origin.socket.sendall(self._request_head())
-                if not pumping:
-                    threading.Thread(target=self._pump, daemon=True).start()
-                    pumping = True
+                if self._pumping is None:
+                    self._pumping = threading.Thread(target=self._pump, daemon=True)
+                    self._pumping.start()
                 return origin, *origin.read_head()
             except (OSError, Broken):
                 # a kept connection may have ended just now; a request without body goes once more
