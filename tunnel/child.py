@@ -19,15 +19,7 @@ from subprocess import DEVNULL, Popen
 from tunnel import binary, leftovers, permissions
 from tunnel.binary import SpawnFailed
 from tunnel.causes import cause_of
-from tunnel.events import (
-    Cause,
-    ConnectorTold,
-    Exit,
-    MetricsTold,
-    Registered,
-    Told,
-    VersionTold,
-)
+from tunnel.events import Cause, Exit, Registered, Told
 from tunnel.journal import LogSink
 from tunnel.pump import Pump
 from tunnel.redact import Redact
@@ -44,20 +36,11 @@ _PASSED = "PATH", "TUNNEL_EDGE"
 
 
 class Child:
-    """A running child, or one that has ended.
-
-    `connector`, `port` and `version` are what its log told, each the first time it did; `started`
-    is a moment of the loop's clock.
-    """
+    """A running child, or one that has ended."""
 
     def __init__(self, number: int, post: Callable[[int, Told | Exit], None]) -> None:
-        self.number = number
         self.pid = 0
-        self.started = 0.0
-        self.connector: str | None = None
-        self.port: int | None = None
-        self.version: str | None = None
-        self._post = post
+        self._number, self._post = number, post
         self._loop = asyncio.get_running_loop()
         self._asked = self._carried = False
         self._code: int | None = None
@@ -148,28 +131,14 @@ class Child:
             env=environ,
             cwd=environ["HOME"] if environ["HOME"] != NO_HOME else "/",
         )
-        self.pid, self.started = self._process.pid, self._loop.time()
+        self.pid = self._process.pid
         _when_ended(self._loop, self._process, self._exited)
 
     # -- what happens to it
 
     def _told(self, event: Told) -> None:
-        match event:
-            case VersionTold(version):
-                self.version = self.version or version
-            case ConnectorTold(connector):
-                if self.connector is not None:
-                    return  # it is told once; whatever looks like another is none
-                self.connector = connector
-            case MetricsTold(port):
-                if self.port is not None:
-                    return
-                self.port = port
-            case Registered():
-                self._carried = True
-            case _:
-                pass
-        self._post(self.number, event)
+        self._carried = self._carried or isinstance(event, Registered)
+        self._post(self._number, event)
 
     def _exited(self, code: int) -> None:
         self._code = code
@@ -201,7 +170,7 @@ class Child:
         )
         ended = Exit(self._code, cause, message)
         self._end.set_result(ended)
-        self._post(self.number, ended)
+        self._post(self._number, ended)
 
     def _kill_group(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -214,7 +214,7 @@ class Slot:
         match event:
             case events.VersionTold():
                 self.version = event.version
-            case events.ConnectorTold():
+            case events.ConnectorTold() if self.connector is None:
                 self.connector = event.connector
             case events.MetricsTold() if self.port is None:
                 self.port, self.connecting_at, self.ready.due = event.port, now, now
@@ -233,8 +233,8 @@ class Slot:
                     self.trouble = "QUIC does not get through"
             case events.ConfigPushed():
                 self._hurry(self.ingress, now)
-            case events.MetricsTold():
-                pass
+            case events.ConnectorTold() | events.MetricsTold():
+                pass  # each is told once; whatever looks like another is none
 
     def _hurry(self, question: Question, now: float) -> None:
         if self.port is not None:

@@ -88,7 +88,6 @@ async def test_what_the_system_sees(tmp_path: Path) -> None:
     fds = next(text for _, text in watched.sink.lines if text.startswith("fds "))
     # the three standard ones, the secret's, and the folder that is being listed
     assert set(fds[len('fds fds="[') : -2].split(", ")) - {"0", "1", "2", secret, "3", "4"} == set()
-    assert (child.connector, child.port, child.version) == (CONNECTOR, 4567, "2026.8.2")
     assert watched.events == [
         VersionTold("2026.8.2"),
         ConnectorTold(CONNECTOR),
@@ -295,7 +294,6 @@ async def test_a_flood_neither_stops_the_child_nor_the_loop(tmp_path: Path, body
     await ready
     assert longest < 0.25  # five times what is promised
     assert len(watched.sink.lines) < 500
-    assert watched.child.connector == CONNECTOR
     watched.child.terminate()
     assert (await watched.end()).code == 0
     written = sum(watched.sink.levels.values())
@@ -326,18 +324,14 @@ async def test_a_token_in_the_log_is_masked(tmp_path: Path) -> None:
 
 
 @on_each_loop
-async def test_an_event_of_identity_is_taken_once(tmp_path: Path) -> None:
+async def test_text_is_no_event_of_a_child_that_writes_json(tmp_path: Path) -> None:
     body = """
     start()
-    log("Generated Connector ID: ffffffff-0000-4000-8000-000000000000")
-    log("Starting metrics server on 127.0.0.1:9/metrics")
     sys.stderr.write("2026-11-20T17:15:59Z INF Updated to new configuration version=1\\n")
     """
     watched = await spawn(program(tmp_path, body))
     await watched.end()
-    assert watched.events[:-1] == [
-        VersionTold("2026.8.2"), ConnectorTold(CONNECTOR), MetricsTold(4567), READY,
-    ]  # fmt: skip
+    assert watched.events[-2] == READY
 
 
 @on_each_loop
@@ -346,4 +340,4 @@ async def test_a_plain_child_tells_in_text(tmp_path: Path) -> None:
     body = f"print({told!r}, file=sys.stderr)"
     watched = await spawn(program(tmp_path, body), plain=True)
     await watched.end()
-    assert watched.child.port == 9
+    assert MetricsTold(9) in watched.events

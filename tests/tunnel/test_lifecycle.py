@@ -206,6 +206,15 @@ def boot(kid: Kid) -> list[Told]:
     return [ConnectorTold(kid.connector), MetricsTold(20_000 + kid.number)]
 
 
+def test_whatever_looks_like_another_identity_is_none() -> None:
+    play = healthy()
+    connector = play.facts.connector
+    play.tell(1, ConnectorTold("another"), MetricsTold(9))
+    play.wait(2)
+    assert play.facts.connector == connector == play.of(steps.AskReady)[-1].connector
+    assert {ask.port for ask in play.of(steps.AskReady)} == {20_001}
+
+
 def test_the_fallback_to_http2_is_waited_for_and_remembered() -> None:
     play = Play()
     play.breed = bare
