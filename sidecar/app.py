@@ -109,7 +109,9 @@ class Sidecar:
         # the latest first; after a rotation both children's probes are answered
         self._proofs: deque[Proof] = deque(maxlen=2)
         self.tunnel_metrics = TunnelMetrics(self.instruments.metrics.registry, self._tunnel_facts)
-        self.tunnel = supervisor(clock, self.tunnel_metrics, publish, self._instance, os.environ)
+        self.tunnel = supervisor(
+            clock.now, clock.draw, self.tunnel_metrics, publish, self._instance, os.environ
+        )
         self.images = ImageFetcher()
         gate = Gate(self.store, self.current)
         self.data = DataServer(

@@ -20,8 +20,7 @@ from tunnel import binary, leftovers, permissions
 from tunnel.binary import SpawnFailed
 from tunnel.causes import cause_of
 from tunnel.events import Cause, Exit, Registered, Told
-from tunnel.journal import LogSink
-from tunnel.pump import Pump
+from tunnel.pump import LogSink, Pump
 from tunnel.redact import Redact
 from tunnel.settings import Protocol, Settings
 

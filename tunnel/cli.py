@@ -14,11 +14,10 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from logging.handlers import QueueHandler, QueueListener
-from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
@@ -99,13 +98,6 @@ def _logging() -> Iterator[None]:
         listener.stop()
 
 
-class SystemClock(NamedTuple):
-    """The system's time and chance."""
-
-    now: Callable[[], float]
-    draw: Callable[[], float]
-
-
 class _Alone:
     """One supervisor, its file and its admin listener."""
 
@@ -117,10 +109,10 @@ class _Alone:
         registry = CollectorRegistry()
         metrics = TunnelMetrics(registry, self._facts)
         metrics.begin()
-        clock = SystemClock(time.monotonic, random.random)
         self._supervisor = supervisor(
-            clock, metrics, lambda url: print(url, flush=True), secrets.token_hex(8), os.environ
-        )
+            time.monotonic, random.random, metrics, lambda url: print(url, flush=True),
+            secrets.token_hex(8), os.environ,
+        )  # fmt: skip
         self._admin = Admin(self._facts, time.monotonic, registry)
         self._stop, self._hurry, self._look = asyncio.Event(), asyncio.Event(), asyncio.Event()
 

@@ -125,6 +125,14 @@ class Readiness:
 
 
 @dataclass(frozen=True, slots=True)
+class Ingress:
+    """What a child really serves."""
+
+    services: tuple[str, ...]  # such as http://127.0.0.1:14402 or http_status:404
+    hostnames: tuple[str, ...] = ()  # those that are named; none for a rule that takes all
+
+
+@dataclass(frozen=True, slots=True)
 class Sighting:
     """What a probe through the public name saw.
 

@@ -109,7 +109,7 @@ class Lifecycle:
                     self._out.append(steps.CountStart(slot.start_took(now)))
                     self._choice.learn(slot, now)
             case steps.Serves():
-                complaint = slot.serves(event.services, event.hostnames, now)
+                complaint = slot.serves(event.ingress, now)
             case steps.Named():
                 slot.named(event.hostname, now)
             case steps.Looked():

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from tunnel.events import Cause, Exit, Readiness, Sighting, Told
+from tunnel.events import Cause, Exit, Ingress, Readiness, Sighting, Told
 from tunnel.facts import Log, Observer
 from tunnel.settings import Settings
 from tunnel.steps import Spawn
@@ -38,18 +38,6 @@ class Refusal:
     message: str
 
 
-class Ingress(Protocol):
-    """What a child serves, and under which names."""
-
-    @property
-    def services(self) -> Sequence[str]:
-        """Addresses of origins, or `http_status:…`."""
-
-    @property
-    def hostnames(self) -> Sequence[str]:
-        """Public names."""
-
-
 Post: TypeAlias = Callable[[int, Told | Exit], None]
 
 
@@ -70,24 +58,13 @@ class Means:
     reachable: Callable[[Sequence[str]], Awaitable[bool | None]]
 
 
-class Clock(Protocol):
-    """Where time and chance come from."""
-
-    @property
-    def now(self) -> Callable[[], float]:
-        """Monotonic seconds."""
-
-    @property
-    def draw(self) -> Callable[[], float]:
-        """Uniform in [0, 1)."""
-
-
 @dataclass(frozen=True, slots=True)
 class World:
-    """Who is told. `replica` names this process in proofs; none of the calls may wait."""
+    """Time and chance, and who is told. None of the calls may wait."""
 
-    clock: Clock
+    now: Callable[[], float]  # monotonic seconds
+    draw: Callable[[], float]  # uniform in [0, 1)
     observer: Observer
     log: Callable[[Log, str], None]
     publish: Callable[[str], None]
-    replica: str
+    replica: str  # names this process in proofs

@@ -10,12 +10,12 @@ import os
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
 from tunnel import loglines
 from tunnel.collapse import WHILE, Collapse
 from tunnel.events import Told, Trouble
 from tunnel.facts import Log
-from tunnel.journal import LogSink
 from tunnel.loglines import Line, Lines
 from tunnel.redact import Redact
 
@@ -25,6 +25,19 @@ WORDS = 20  # last lines of trouble that are kept
 OUTPUT = 4096  # bytes of standard output that are kept: its beginning
 LONGEST = 2000  # characters of a line in our log
 _AT_THE_END = 1 << 20  # bytes that are still read of a child that has ended
+
+
+class LogSink(Protocol):
+    """What a child's lines are told to. Nothing of it may wait or raise."""
+
+    def logged(self, level: Log) -> None:
+        """The child wrote a line of this level."""
+
+    def dropped(self, lines: int) -> None:
+        """So many lines are not written to our log, and are no repeats either."""
+
+    def write(self, number: int, level: Log, text: str) -> None:
+        """Write a line of the child of this number."""
 
 
 class Pump:

@@ -7,12 +7,11 @@ connector that the child's own log told: the port of a child that ended may be s
 import asyncio
 import json
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 
-from tunnel.events import Readiness, Ready
+from tunnel.events import Ingress, Readiness, Ready
 
 PATIENCE = 2.0  # seconds for a whole answer
 MOST = 64 * 1024  # bytes of an answer
@@ -20,15 +19,6 @@ MOST_CONFIG = 1024 * 1024  # bytes of a configuration, which a person may have m
 
 _NO_ANSWER = Readiness(Ready.NO_ANSWER)
 _HOSTNAME = re.compile(r"(?!api\.)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
-
-
-@dataclass(frozen=True, slots=True)
-class Ingress:
-    """What a child really serves. Version -1 is what it was started with, others came from afar."""
-
-    version: int
-    services: tuple[str, ...]  # such as http://127.0.0.1:14402 or http_status:404
-    hostnames: tuple[str, ...]  # those that are named; none for a rule that takes all
 
 
 async def ask_ready(port: int, connector: str | None) -> Readiness:
@@ -52,9 +42,9 @@ async def ask_ingress(port: int) -> Ingress | None:
     answer = await _ask(port, "/config", MOST_CONFIG)
     if answer is None or answer[0] != 200 or not isinstance(answer[1], dict):
         return None
-    version, config = _number(answer[1].get("version")), answer[1].get("config")
+    config = answer[1].get("config")
     rules = config.get("ingress") if isinstance(config, dict) else None
-    if version is None or not isinstance(rules, list):
+    if not isinstance(rules, list):
         return None
     services: list[str] = []
     hostnames: list[str] = []
@@ -65,7 +55,7 @@ async def ask_ingress(port: int) -> Ingress | None:
         services.append(service)
         if isinstance(name := rule.get("hostname"), str) and name:
             hostnames.append(name)
-    return Ingress(version, tuple(services), tuple(hostnames))
+    return Ingress(tuple(services), tuple(hostnames))
 
 
 async def ask_quick_hostname(port: int) -> str | None:

@@ -6,13 +6,12 @@ uniform in [0, 1).
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tunnel import events
 from tunnel.backoff import NAMED, QUICK, Pace
-from tunnel.events import Cause, Readiness, Ready, Sighting
+from tunnel.events import Cause, Ingress, Readiness, Ready, Sighting
 from tunnel.facts import Reason, State
 from tunnel.settings import Protocol, Settings
 from tunnel.steps import Action, AskIngress, AskName, AskReady, Kill, Look, Terminate
@@ -320,22 +319,20 @@ class Slot:
     def _words(self) -> str:
         return f" ({self.trouble})" if self.trouble else ""
 
-    def serves(
-        self, services: Sequence[str] | None, hostnames: Sequence[str], now: float
-    ) -> Complaint | None:
+    def serves(self, ingress: Ingress | None, now: float) -> Complaint | None:
         """What it exposes; None: it did not say."""
         self.ingress.back(now + INGRESS_EVERY)
-        if services is None:
+        if ingress is None:
             return None
         is_allowed = self.settings.foreign_ingress == "allow"
-        self.is_foreign = not is_allowed and not is_ours(services, self.settings.origin)
+        self.is_foreign = not is_allowed and not is_ours(ingress.services, self.settings.origin)
         self.ours = 0 if self.is_foreign else self.ours + 1
         if self.is_foreign:
             return Complaint(
                 Fault.FOREIGN, "it serves what is not ours: a configuration was pushed"
             )
         if not self.is_quick:
-            named = (one for one in hostnames if one and "*" not in one)
+            named = (one for one in ingress.hostnames if one and "*" not in one)
             self.hostname = next(named, self.hostname)
         return None
 

@@ -3,11 +3,10 @@
 A child is known by its number; none is used twice.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tunnel.events import Cause, Exit, Readiness, Sighting, Told
+from tunnel.events import Cause, Exit, Ingress, Readiness, Sighting, Told
 from tunnel.facts import Log, Reason
 from tunnel.settings import Protocol, Settings
 
@@ -73,11 +72,10 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Serves:
-    """What it exposes, and under which names; None: it does not say."""
+    """What it exposes; None: it does not say."""
 
     number: int
-    services: Sequence[str] | None
-    hostnames: Sequence[str] = ()
+    ingress: Ingress | None
 
 
 @dataclass(frozen=True, slots=True)

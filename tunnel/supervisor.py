@@ -113,7 +113,7 @@ class Supervisor:
 
     def facts(self) -> Facts:
         """What is known of it now."""
-        return self._machine.facts(self._world.clock.now())
+        return self._machine.facts(self._world.now())
 
     # -- the one task
 
@@ -128,7 +128,7 @@ class Supervisor:
         self._post(steps.FromChild(number, event))
 
     async def _sleep(self) -> None:
-        due, now = self._machine.deadline(self._world.clock.now()), self._world.clock.now()
+        due, now = self._machine.deadline(self._world.now()), self._world.now()
         pause = LONGEST_SLEEP if due is None else min(LONGEST_SLEEP, max(0.0, due - now))
         with suppress(TimeoutError):
             async with asyncio.timeout(pause):
@@ -137,8 +137,7 @@ class Supervisor:
 
     def _advance(self, group: asyncio.TaskGroup) -> None:
         told, self._events = self._events, deque()
-        clock = self._world.clock
-        for action in self._machine.step(told, clock.now(), clock.draw()):
+        for action in self._machine.step(told, self._world.now(), self._world.draw()):
             try:
                 self._do(action, group)
             except Exception:  # noqa: BLE001 - whoever is told must not end the tunnel
@@ -230,12 +229,8 @@ class Supervisor:
         self._post(steps.Answered(action.number, answer))
 
     async def _ask_ingress(self, action: steps.AskIngress) -> None:
-        answer = await _within(ASK_LIMIT, self._means.ingress(action.port), None, None)
-        if answer is None:
-            self._post(steps.Serves(action.number, None))
-        else:
-            told = tuple(answer.services), tuple(answer.hostnames)
-            self._post(steps.Serves(action.number, *told))
+        ingress = await _within(ASK_LIMIT, self._means.ingress(action.port), None, None)
+        self._post(steps.Serves(action.number, ingress))
 
     async def _ask_name(self, action: steps.AskName) -> None:
         name = await _within(ASK_LIMIT, self._means.hostname(action.port), None, None)

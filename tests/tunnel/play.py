@@ -12,6 +12,7 @@ from tunnel.events import (
     Cause,
     ConnectorTold,
     Exit,
+    Ingress,
     MetricsTold,
     Readiness,
     Ready,
@@ -160,7 +161,7 @@ class Play:
                 self._events.append(steps.Answered(number, Readiness(kid.ready, count)))
             case steps.AskIngress(number):
                 kid = self.kids[number]
-                self._events.append(steps.Serves(number, kid.services, kid.hostnames))
+                self._events.append(steps.Serves(number, Ingress(kid.services, kid.hostnames)))
             case steps.AskName(number):
                 self._events.append(steps.Named(number, self.kids[number].hostname))
             case steps.Look():

@@ -14,6 +14,7 @@ from tunnel.events import (
     Cause,
     ConnectorTold,
     Exit,
+    Ingress,
     MetricsTold,
     Readiness,
     Ready,
@@ -24,12 +25,6 @@ from tunnel.facts import Facts, Log, Reason, State
 from tunnel.means import Means, Post, Refusal, World
 from tunnel.settings import Settings
 from tunnel.supervisor import Supervisor
-
-
-@dataclass
-class Served:
-    services: Sequence[str] = (ORIGIN,)
-    hostnames: Sequence[str] = ()
 
 
 class Scripted:
@@ -103,14 +98,6 @@ class Counts:
         return [value for name, value in self.told if name == kind]
 
 
-@dataclass(frozen=True)
-class LoopClock:
-    """The clock of the loop, and no chance."""
-
-    now: Callable[[], float]
-    draw: Callable[[], float]
-
-
 @dataclass
 class Stage:
     """Whatever a test wants to be otherwise it sets here."""
@@ -141,9 +128,11 @@ class Stage:
             self._look_local,
             self._reachable,
         )
-        loop = asyncio.get_running_loop()
-        clock = LoopClock(loop.time, lambda: self.draw())
-        return Supervisor(settings, means, World(clock, self.counts, self._log, self._tell, MINE))
+        world = World(
+            asyncio.get_running_loop().time, lambda: self.draw(), self.counts, self._log,
+            self._tell, MINE,
+        )  # fmt: skip
+        return Supervisor(settings, means, world)
 
     @asynccontextmanager
     async def running(self, settings: Settings | None) -> AsyncIterator[Supervisor]:
@@ -208,9 +197,9 @@ class Stage:
         assert connector == kid.connector
         return Readiness(kid.ready, 4 if kid.ready is Ready.READY else 0)
 
-    async def _ingress(self, _: int) -> Served:
+    async def _ingress(self, _: int) -> Ingress:
         await self._take("ingress")
-        return Served()
+        return Ingress((ORIGIN,))
 
     async def _hostname(self, _: int) -> str:
         await self._take("hostname")

@@ -17,8 +17,8 @@ from tests.tunnel.stand import program
 from tests.tunnel.system import argv_of
 from tunnel import binary, leftovers
 from tunnel.binary import Found
+from tunnel.build import Journal
 from tunnel.facts import Log, Reason
-from tunnel.journal import Journal
 from tunnel.leftovers import Swept
 
 GONE = 4_194_305  # above the highest number of a process

@@ -12,8 +12,8 @@ from tests.tunnel import doors
 from tests.tunnel.doors import Answer, closed_port, door, http, raw, told
 from tests.tunnel.stand import CONNECTOR
 from tunnel import readiness
-from tunnel.events import Readiness, Ready
-from tunnel.readiness import Ingress, ask_ingress, ask_quick_hostname, ask_ready
+from tunnel.events import Ingress, Readiness, Ready
+from tunnel.readiness import ask_ingress, ask_quick_hostname, ask_ready
 
 NO_ANSWER = Readiness(Ready.NO_ANSWER)
 FOREIGN = Readiness(Ready.FOREIGN)
@@ -81,8 +81,8 @@ async def test_who_takes_too_long_has_not_answered(answer: Answer) -> None:
     assert readiness.PATIENCE * 0.9 < loop.time() - began < readiness.PATIENCE * 5
 
 
-def config(version: object = -1, *rules: object) -> Answer:
-    return told({"version": version, "config": {"ingress": list(rules), "warp-routing": {}}})
+def config(*rules: object) -> Answer:
+    return told({"version": 3, "config": {"ingress": list(rules), "warp-routing": {}}})
 
 
 ORIGIN: dict[str, object] = {
@@ -98,16 +98,15 @@ NONE = {"hostname": "", "service": "http_status:404"}
 @pytest.mark.parametrize(
     ("answer", "ingress"),
     [
-        (config(-1, ORIGIN), Ingress(-1, ("http://127.0.0.1:14402",), ())),
+        (config(ORIGIN), Ingress(("http://127.0.0.1:14402",), ())),
         (
-            config(3, NAMED, NONE),
-            Ingress(3, ("http://127.0.0.1:14402", "http_status:404"), ("llm.example.com",)),
+            config(NAMED, NONE),
+            Ingress(("http://127.0.0.1:14402", "http_status:404"), ("llm.example.com",)),
         ),
-        (config(3), Ingress(3, (), ())),
-        (config("3", ORIGIN), None),
-        (config(3, {"hostname": "x"}), None),
-        (config(3, "x"), None),
-        (config(3, {"service": 7}), None),
+        (config(), Ingress((), ())),
+        (config({"hostname": "x"}), None),
+        (config("x"), None),
+        (config({"service": 7}), None),
         (told({"version": 3, "config": None}), None),
         (told({"version": 3, "config": {"ingress": None}}), None),
         (told([], 200), None),
@@ -122,7 +121,7 @@ async def test_ingress(answer: Answer, ingress: Ingress | None) -> None:
 
 async def test_a_long_configuration_is_read() -> None:
     rules = [dict(NAMED, hostname=f"{number}.example.com") for number in range(5000)]
-    async with door(config(1, *rules)) as port:
+    async with door(config(*rules)) as port:
         found = await ask_ingress(port)
     assert found is not None
     assert len(found.hostnames) == 5000
