@@ -15,12 +15,11 @@ import yaml
 from tests.e2e.client import chat
 from tests.e2e.harness import Config, Sidecar, free_port, until
 from tests.e2e.strangers import Public, offered
-from tests.e2e.tunnel.exposed import CHAT, KEY, state_of, tunnel_of, until_gone, until_reaped
-from tests.e2e.tunnel.exposed import given_backend as given_backend
-from tests.e2e.tunnel.exposed import given_place as given_place
+from tests.e2e.tunnel.exposed import CHAT, KEY, QUICK
 from tests.e2e.tunnel.harness import Ground, commands
 from tests.fakes import behaviours as b
 from tests.fakes.backend import Backend
+from tests.processes import state_of, until_gone, until_reaped
 
 pytestmark = commands
 SOON = 20.0
@@ -34,7 +33,7 @@ class Alone(Sidecar):
     def __init__(self, folder: Path, place: Ground, **section: object) -> None:
         super().__init__(folder, None, env=place.environ, ready=False)
         self.place = place
-        self.section: Config = {**tunnel_of(place), **section}
+        self.section: Config = {**place.section(**QUICK), **section}
         self.file = folder / "tunnel.yaml"
         self.write(**section)
         self._args = ("--config", str(self.file), "--admin", f"127.0.0.1:{self.admin_port}")

@@ -90,7 +90,7 @@ async def test_an_edge_that_was_down_carries_again_at_once(
             await tunnel.leap(30)
         else:
             await tunnel.pass_by(down)
-        assert await tunnel.ask() == 530
+        assert await tunnel.ask() in (502, 530)
         assert await tunnel.value("up") == 0
         await tunnel.edge.start()
         assert await tunnel.until_answered(READY_LIMIT) < READY_LIMIT * MARGIN
@@ -339,8 +339,7 @@ async def test_a_leap_of_the_clock_restarts_nothing(house: House, tmp_path: Path
         if not IS_REAL:
             await tunnel.leap(3600)
             await tunnel.until(lambda seen: seen["child"]["uptime"] > 3600, "an hour has passed")
-        looked = (await tunnel.until_healthy())["probe"]["age"]
-        assert looked <= 30 * MARGIN
+        await tunnel.until(lambda seen: seen["probe"]["age"] <= 30, "another probe came back", 30)
         after = await tunnel.until_healthy()
         assert (after["child"]["pid"], after["restarts"]) == (first, 0)
         assert await tunnel.ask() == 200
