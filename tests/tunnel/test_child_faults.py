@@ -154,7 +154,9 @@ async def test_a_secret_that_is_none(
 @on_each_loop
 async def test_without_descriptors_none_is_started(tmp_path: Path) -> None:
     binary = program(tmp_path, WAITS)
-    await (await spawn(binary)).until(READY)  # so that the version is known
+    first = await spawn(binary)  # so that the version is known
+    first.child.kill()
+    await first.end()
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     free = os.dup(0)
     os.close(free)
