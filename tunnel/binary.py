@@ -41,7 +41,6 @@ class SpawnFailed(Exception):
 class Found:
     """A cloudflared that can be run. `version` is None where it did not say in time."""
 
-    path: str
     version: str | None
     warning: str = ""  # a sentence, where it is older than what is known to work
 
@@ -76,7 +75,7 @@ async def ask(path: str, environ: Mapping[str, str]) -> Found:
     """Ask a program for its version. Raises SpawnFailed where it is no cloudflared."""
     answer = await asyncio.to_thread(_answer, path, environ)
     if answer is None:
-        return Found(path, None, f"{path} did not tell its version within {ANSWER:g} s")
+        return Found(None, f"{path} did not tell its version within {ANSWER:g} s")
     found = _VERSION.search(answer)
     if found is None:
         shown = re.sub(r"[^\x20-\x7e]+", " ", answer[:80].decode("ascii", "replace")).strip()
@@ -86,10 +85,9 @@ async def ask(path: str, environ: Mapping[str, str]) -> Found:
         )
     version = ".".join(str(int(part)) for part in found.groups()[:3]) + found[4].decode()
     if tuple(map(int, found.groups()[:3])) >= OLDEST:
-        return Found(path, version)
+        return Found(version)
     oldest = ".".join(map(str, OLDEST))
     return Found(
-        path,
         version,
         f"cloudflared {version} is older than {oldest}, the oldest that is known to work; "
         f"{_install(again=True)}",

@@ -325,7 +325,7 @@ class _Opened:
         return reading
 
 
-_known: dict[tuple[str, int, int, int], None] = {}  # binaries that told their version before
+_known: set[tuple[str, int, int, int]] = set()  # binaries that told their version before
 _MOST_KNOWN = 16
 
 
@@ -344,7 +344,7 @@ async def _check(path: str, environ: Mapping[str, str], number: int, log: LogSin
     if told.version is not None:
         if len(_known) >= _MOST_KNOWN:
             _known.clear()
-        _known[key] = None
+        _known.add(key)
 
 
 _guarded: set[str] = set()  # files of secrets that were complained of

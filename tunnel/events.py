@@ -62,14 +62,11 @@ class Registered:
 
     index: int
     protocol: str
-    location: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
     """A connection ended."""
-
-    index: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +85,6 @@ class QuicFailed:
 @dataclass(frozen=True, slots=True)
 class ConfigPushed:
     """`Updated to new configuration`: the ingress came from the edge."""
-
-    version: int
 
 
 # -- what became of the process
@@ -147,7 +142,6 @@ class Sighting:
     replica: str | None = None
     from_cloudflared: bool = False  # an error that cloudflared wrote itself
     is_policy: bool = False  # an Access page, a challenge, or a redirect
-    seconds: float = 0.0
     detail: str = ""  # for people; never a header's value
 
 

@@ -84,7 +84,7 @@ def sweep(place: Path, tunnel: str) -> Swept:
     for path in found:
         record = _read(path)
         if record is None:
-            _remove(path)
+            forget(path)
         elif started_at(record.supervisor) == record.supervisor_started:
             if record.tunnel == tunnel and record.supervisor != os.getpid():
                 others.append(record.supervisor)
@@ -95,7 +95,7 @@ def sweep(place: Path, tunnel: str) -> Swept:
                     ended.append(record.pid)
             if record.home:
                 shutil.rmtree(place / record.home, ignore_errors=True)
-            _remove(path)
+            forget(path)
     return Swept(tuple(ended), tuple(sorted(set(others))))
 
 
@@ -112,7 +112,8 @@ def started_at(pid: int) -> int | None:
 def forget(path: Path | None) -> None:
     """Remove the file of a child that has ended."""
     if path is not None:
-        _remove(path)
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _is_still(record: Record) -> bool:
@@ -147,8 +148,3 @@ def _checked(kind: object, value: Any) -> Any:
     if kind is str and isinstance(value, str):
         return value
     raise ValueError
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink()

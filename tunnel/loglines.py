@@ -243,16 +243,11 @@ def _registered(line: Line) -> Told | None:
     index = _number(line, "connIndex")
     if index is None:
         return None
-    return Registered(index, _word(line, "protocol"), _word(line, "location"))
-
-
-def _lost(line: Line) -> Told:
-    return Lost(_number(line, "connIndex"))
+    return Registered(index, _word(line, "protocol"))
 
 
 def _pushed(line: Line) -> Told | None:
-    version = _number(line, "version")
-    return None if version is None else ConfigPushed(version)
+    return None if _number(line, "version") is None else ConfigPushed()
 
 
 def _trouble(usual: Cause) -> Callable[[Line], Told | None]:
@@ -281,10 +276,10 @@ def _quick(line: Line, found: re.Match[str]) -> Told:
 
 _EVENTS: dict[str, Callable[[Line], Told | None]] = {
     "Registered tunnel connection": _registered,
-    "Lost connection with the edge": _lost,
-    "Serve tunnel error": _lost,
-    "Connection terminated": _lost,
-    "Unregistered tunnel connection": _lost,
+    "Lost connection with the edge": lambda _: Lost(),
+    "Serve tunnel error": lambda _: Lost(),
+    "Connection terminated": lambda _: Lost(),
+    "Unregistered tunnel connection": lambda _: Lost(),
     "Updated to new configuration": _pushed,
     "Failed to dial a quic connection": lambda _: QuicFailed(),
     "Unable to establish connection with Cloudflare edge": _trouble(Cause.EDGE),

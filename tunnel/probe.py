@@ -40,8 +40,6 @@ async def look(url: str, probe: Probe, proof: Proof, nonce: str) -> Sighting:
     host = parts.hostname or ""
     if parts.scheme != "https" and probe.connect is None and not _is_loopback(host):
         return Sighting(None, "tls", detail="a public name must be probed by https")
-    loop = asyncio.get_running_loop()
-    began = loop.time()
     try:
         context = await asyncio.to_thread(_context, probe.ca)
         answer = await _get(
@@ -53,7 +51,7 @@ async def look(url: str, probe: Probe, proof: Proof, nonce: str) -> Sighting:
         )
     except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
         kind, detail = _kind_of(error)
-        return Sighting(None, kind, seconds=loop.time() - began, detail=f"{host}: {detail}")
+        return Sighting(None, kind, detail=f"{host}: {detail}")
     status, headers, body = answer
     proven = proof.check(nonce, body) if status == 200 else None
     return Sighting(
@@ -63,7 +61,6 @@ async def look(url: str, probe: Probe, proof: Proof, nonce: str) -> Sighting:
         connector=proven[1] if proven else None,
         from_cloudflared=_is_from_cloudflared(status, headers, body),
         is_policy=_is_policy(status, headers),
-        seconds=loop.time() - began,
         detail="" if proven else _detail(status, body),
     )
 

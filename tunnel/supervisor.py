@@ -240,7 +240,7 @@ class Supervisor:
         """A probe; where no proof comes back, what is on this side is looked at too."""
         settings, nonce = action.settings, token_hex(16)
         limit = settings.probe.timeout + LOOK_MARGIN
-        late = Sighting(None, error="timeout", seconds=limit)
+        late = Sighting(None, error="timeout")
         bug = Sighting(None, error="bug")  # says nothing of the tunnel
         seen = await _within(limit, self._means.look(action.url, settings, nonce), late, bug)
         origin: bool | None = None

@@ -46,7 +46,7 @@ start()
 while True:
     signal.pause()
 """
-READY = Registered(0, "http2", "fra")
+READY = Registered(0, "http2")
 
 
 def program(folder: Path, body: str, name: str = "cloudflared") -> Path:

@@ -261,7 +261,7 @@ def test_a_foreign_ingress_is_an_alarm_and_a_drain() -> None:
     play = healthy()
     play.kids[1].services = ("ssh://localhost:22",)
     play.breed = lambda kid: setattr(kid, "services", ("ssh://localhost:22",))
-    play.tell(1, ConfigPushed(3))
+    play.tell(1, ConfigPushed())
     assert play.kids[1].signals == [("TERM", play.now)]
     assert (play.state(), play.facts.foreign_ingress) == (S.PARKED, True)
     assert any("foreign_ingress" in line for line in play.lines("error"))

@@ -39,7 +39,7 @@ ENDS = [
     Exit(-9, Cause.UNKNOWN),
 ]
 SIGHTINGS = [LOST, Sighting(502), Sighting(403), Sighting(None, error="dns"), proof("x", "them")]
-WORDS = [REFUSED, QuicFailed(), Lost(0), ConfigPushed(2)]
+WORDS = [REFUSED, QuicFailed(), Lost(), ConfigPushed()]
 
 
 class Watched(Play):

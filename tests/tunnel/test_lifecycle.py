@@ -337,7 +337,7 @@ def test_a_lost_line_asks_at_once() -> None:
     play = healthy()
     play.wait(0.5)
     play.silence(1)
-    play.tell(1, LostLine(0))
+    play.tell(1, LostLine())
     assert play.state() is S.SUSPECT
 
 
@@ -373,7 +373,7 @@ def test_events_of_children_that_are_gone_do_nothing() -> None:
     play.end(1)
     play.wait(2)
     before = play.facts
-    play.tell(1, LostLine(0), REFUSED, ConfigPushed(2))
+    play.tell(1, LostLine(), REFUSED, ConfigPushed())
     play.feed(steps.Looked(1, LOST, origin=True, network=True), steps.Spawned(7, 1))
     assert play.facts == before
 
