@@ -12,7 +12,6 @@ import contextlib
 import json
 import re
 import signal
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,11 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import yaml
 
 from tests import processes
 from tests.e2e.client import HANG, chat
-from tests.e2e.harness import TROUBLE, Config, free_port, until
+from tests.e2e.harness import Config, until
 from tests.e2e.strangers import LAPTOP, Public, offered
 from tests.e2e.tunnel.harness import IS_REAL, Ground, Inside, ground, secret_is_kept, secrets_of
 from tests.fakes.backend import Backend
@@ -201,28 +199,6 @@ class Tunnel:
         await until(is_untold, "no series is left")
 
 
-class Alone:
-    """A tunnel that runs by itself."""
-
-    def __init__(self, http: aiohttp.ClientSession) -> None:
-        self._http = http
-
-    async def until(self, fits: Callable[[Seen], bool]) -> Seen:
-        """Ask for its status until it is so."""
-        seen: list[Seen] = []
-
-        async def is_so() -> bool:
-            try:
-                async with self._http.get("/status") as answer:
-                    seen[:] = [await answer.json()]
-            except aiohttp.ClientError:
-                return False
-            return seen[0]["probe"] is not None and fits(seen[0])
-
-        await until(is_so, "the tunnel alone is as it should be")
-        return seen[0]
-
-
 class House(Public):
     """The program. Its tunnel is off, unless a test turns it on."""
 
@@ -262,40 +238,6 @@ class House(Public):
             await self._open_again()
             await self.reload(config)
         await one.has_left_nothing()
-
-    @contextlib.asynccontextmanager
-    async def alone(self, folder: Path, origin: str, secret: str) -> AsyncIterator[Alone]:
-        """`llm-tunnel` in a process of its own, in front of an origin that knows the secret."""
-        if self.ground.inside_or_none is not None:
-            standin = self.ground.inside.standin = Standin(folder / "bin", scale=1 / self.haste)
-            self.ground.binary = standin.path
-        key = folder / "probe-secret"
-        key.touch(mode=0o600)
-        key.write_text(secret, encoding="ascii")
-        section = self._section(origin=origin, probe={"secret": {"file": str(key)}})
-        file = folder / "tunnel.yaml"
-        file.write_text(yaml.safe_dump({"tunnel": section}), encoding="utf-8")
-        admin = f"127.0.0.1:{free_port()}"
-        with (folder / "alone.txt").open("wb") as out:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.e2e.tunnel.hasty"),
-                *("--config", str(file), "--admin", admin),
-                env={**self.env, "PROGRAM": "tunnel"}, stdout=out, stderr=out, cwd=folder,
-            )  # fmt: skip
-        try:
-            async with aiohttp.ClientSession(f"http://{admin}") as http:
-                yield Alone(http)
-        except BaseException as error:
-            error.add_note((folder / "alone.txt").read_text(encoding="utf-8"))
-            raise
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-            async with asyncio.timeout(HANG):
-                assert await process.wait() == 0
-        if self.ground.inside_or_none is not None:
-            assert self.ground.inside.standin.alive() == []
-        assert not TROUBLE.search((folder / "alone.txt").read_text(encoding="utf-8"))
 
     def _section(self, **more: object) -> Config:
         probe = more.get("probe")

@@ -61,6 +61,13 @@ class Alone(Sidecar):
 
         await until(there, f"/readyz is {status}")
 
+    async def until_probe(self, found: str) -> None:
+        async def there() -> bool:
+            probe = (await self.status())["probe"]
+            return probe is not None and probe["found"] == found
+
+        await until(there, f"a probe found {found}")
+
     async def until_said(self, words: str) -> None:
         async def said() -> bool:
             return words in self.output
@@ -124,6 +131,27 @@ async def test_nothing_is_exposed_before_the_origin_proves_itself(
                 await inside.edge.until(lambda: not inside.edge.registered)
                 gate.set()
                 assert (await answer.content.read()).endswith(b"data: [DONE]\n\n")
+            await alone.ends()
+
+
+async def test_an_origin_that_is_down_restarts_nothing(
+    tmp_path: Path, place: Ground, origin: Public
+) -> None:
+    async with Alone(tmp_path, place, origin=origin.public_url) as alone:
+        async with origin:
+            await alone.until_ready()
+            await alone.until_probe("carried")
+            first = (await alone.status())["child"]["pid"]
+            origin.signal(signal.SIGKILL)
+            await origin.exit_code()
+        await alone.until_probe("origin")
+        told = await alone.status()
+        assert (told["state"], told["child"]["pid"]) == ("healthy", first)
+        async with origin:
+            await alone.until_probe("carried")
+            told = await alone.status()
+            assert (told["child"]["pid"], told["restarts"]) == (first, 0)
+            alone.signal(signal.SIGTERM)
             await alone.ends()
 
 
