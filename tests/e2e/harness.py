@@ -23,7 +23,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 import yaml
@@ -327,6 +327,16 @@ class Sidecar:
     async def admin(self, path: str, headers: Mapping[str, str] | None = None) -> Got:
         """A request to the admin listener."""
         return await fetch(self.http, self.admin_url + path, method="GET", headers=headers)
+
+    async def control(self, method: str, path: str) -> dict[str, Any]:
+        """Ask at the control socket, as the command line does."""
+        connector = aiohttp.UnixConnector(str(self.socket))
+        async with (
+            aiohttp.ClientSession("http://localhost", connector=connector) as http,
+            http.request(method, path) as answer,
+        ):
+            told: dict[str, Any] = await answer.json()
+            return told
 
     @contextlib.asynccontextmanager
     async def opened(

@@ -17,6 +17,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import (
+    argv_of,
+    below,
+    environ_of,
+    exists,
+    mode_of,
+    until,
+    until_gone,
+)
 from tests.tunnel.stand import (
     CONNECTOR,
     READY,
@@ -27,15 +36,6 @@ from tests.tunnel.stand import (
     on_each_loop,
     program,
     spawn,
-)
-from tests.tunnel.system import (
-    argv_of,
-    environ_of,
-    files_below,
-    gone,
-    is_zombie_or_gone,
-    mode_of,
-    until,
 )
 from tunnel.child import arguments
 from tunnel.events import Cause, ConnectorTold, Exit, MetricsTold, VersionTold
@@ -201,7 +201,7 @@ async def test_how_it_ended(tmp_path: Path, body: str, ended: tuple[int, Cause, 
     assert ended[2] in end.message
     assert watched.events[-1] == end
     assert sum(isinstance(each, Exit) for each in watched.events) == 1
-    assert is_zombie_or_gone(watched.child.pid)
+    assert not exists(watched.child.pid)
     watched.child.terminate()  # of one that has ended: nothing
     watched.child.kill()
 
@@ -236,7 +236,7 @@ async def test_one_that_does_not_heed_is_killed_with_all_it_started(tmp_path: Pa
     watched.child.kill()
     end = await watched.end()
     assert (end.code, end.cause) == (-signal.SIGKILL, Cause.ASKED)
-    await gone(other)
+    await until_gone(other)
 
 
 @on_each_loop
@@ -260,7 +260,7 @@ async def test_a_descendant_that_holds_the_log_holds_up_nothing(tmp_path: Path) 
     watched = await spawn(program(tmp_path, body))
     end = await watched.end()
     assert end.code == 0
-    assert files_below(tempfile.gettempdir(), "home-*") == []
+    assert below(tempfile.gettempdir(), "home-*") == []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
             if str(tmp_path / "cloudflared") in argv_of(int(pid)):

@@ -15,6 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import (
+    all_argv,
+    below,
+    descriptors,
+    exists,
+    has_children,
+    until,
+    until_gone,
+)
 from tests.tunnel.stand import (
     READY,
     TUNNEL,
@@ -25,16 +34,6 @@ from tests.tunnel.stand import (
     on_each_loop,
     program,
     spawn,
-)
-from tests.tunnel.system import (
-    all_argv,
-    exists,
-    files_below,
-    gone,
-    has_children,
-    is_zombie_or_gone,
-    open_descriptors,
-    until,
 )
 from tunnel.child import Child, SpawnFailed
 from tunnel.events import Cause
@@ -52,18 +51,18 @@ async def test_a_hundred_children_leave_nothing(tmp_path: Path) -> None:
     await (await spawn(binary)).end()
     await (await spawn(shell)).end()
     gc.collect()
-    before, tasks = open_descriptors(), len(asyncio.all_tasks())
+    before, tasks = descriptors(os.getpid()), len(asyncio.all_tasks())
     for _ in range(20):
         many = await asyncio.gather(*(spawn(shell) for _ in range(5)))
         for one in many:
             assert (await one.end()).code == 1
-        assert all(is_zombie_or_gone(one.child.pid) for one in many)
+        assert not any(exists(one.child.pid) for one in many)
     await asyncio.sleep(0)
     gc.collect()
-    assert len(open_descriptors()) <= len(before)
+    assert len(descriptors(os.getpid())) <= len(before)
     assert len(asyncio.all_tasks()) == tasks
-    assert files_below(tempfile.gettempdir(), "*.json") == []
-    assert files_below(tempfile.gettempdir(), "home-*") == []
+    assert below(tempfile.gettempdir(), "*.json") == []
+    assert below(tempfile.gettempdir(), "home-*") == []
     assert not has_children()
 
 
@@ -113,14 +112,14 @@ async def test_what_cannot_be_started(
     binary = tmp_path / "cloudflared"
     assert callable(make)
     make(binary)
-    before = open_descriptors()
+    before = descriptors(os.getpid())
     with pytest.raises(SpawnFailed) as failed:
         await spawn(binary)
     assert failed.value.cause is cause
     assert said in str(failed.value)
     assert "\x1b" not in str(failed.value)
     gc.collect()
-    assert len(open_descriptors()) <= len(before)
+    assert len(descriptors(os.getpid())) <= len(before)
 
 
 @on_each_loop
@@ -155,7 +154,9 @@ async def test_a_secret_that_is_none(
 @on_each_loop
 async def test_without_descriptors_none_is_started(tmp_path: Path) -> None:
     binary = program(tmp_path, WAITS)
-    await (await spawn(binary)).until(READY)  # so that the version is known
+    first = await spawn(binary)  # so that the version is known
+    first.child.kill()
+    await first.end()
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     free = os.dup(0)
     os.close(free)
@@ -180,13 +181,14 @@ async def test_without_descriptors_none_is_started(tmp_path: Path) -> None:
     again = os.dup(0)
     os.close(again)
     assert again == free
+    assert below(tempfile.gettempdir(), "home-*") == []
 
 
 @on_each_loop
 async def test_without_descriptors_a_child_that_ends_leaves_no_folder(tmp_path: Path) -> None:
     watched = await spawn(program(tmp_path, WAITS))
     await watched.until(READY)
-    assert len(files_below(tempfile.gettempdir(), "home-*")) == 1
+    assert len(below(tempfile.gettempdir(), "home-*")) == 1
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
     try:
@@ -194,7 +196,7 @@ async def test_without_descriptors_a_child_that_ends_leaves_no_folder(tmp_path: 
         await watched.end()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    assert files_below(tempfile.gettempdir(), "home-*") == []
+    assert below(tempfile.gettempdir(), "home-*") == []
 
 
 @on_each_loop
@@ -257,7 +259,7 @@ async def test_a_killed_supervisor_takes_its_child_along(
         assert process.stdout is not None
         pid = int(await asyncio.to_thread(process.stdout.readline))
         process.kill()
-    await gone(pid)
+    await until_gone(pid)
 
 
 @on_each_loop
@@ -279,9 +281,9 @@ async def test_without_the_signal_the_next_start_ends_it(
         process.kill()
     assert exists(pid)
     again = await spawn(Path(argv[-1]), environ=environ)
-    await gone(pid)
+    await until_gone(pid)
     assert f"ended cloudflared {pid}, left behind" in again.sink.text
     again.child.kill()
     await again.end()
-    assert files_below(environ["XDG_RUNTIME_DIR"], "*.json") == []
-    assert files_below(environ["XDG_RUNTIME_DIR"], "home-*") == []
+    assert below(environ["XDG_RUNTIME_DIR"], "*.json") == []
+    assert below(environ["XDG_RUNTIME_DIR"], "home-*") == []

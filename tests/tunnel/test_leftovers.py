@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import argv_of
 from tests.tunnel.stand import program
-from tests.tunnel.system import argv_of
 from tunnel import binary, leftovers
 from tunnel.binary import Found
 from tunnel.build import Journal

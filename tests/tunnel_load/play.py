@@ -17,7 +17,8 @@ from pathlib import Path
 from tests.e2e.harness import until
 from tests.e2e.tunnel.harness import Ground, ground
 from tests.fakes.backend import Backend
-from tests.tunnel_load.ground import Exposed, gone
+from tests.processes import until_reaped
+from tests.tunnel_load.ground import Exposed
 from tests.tunnel_load.traffic import Traffic, Visit, percentile, speaks
 
 FIRST_PAUSE = 1.0  # seconds; the longest that the first back-off may be
@@ -175,14 +176,14 @@ async def _restart(sidecar: Exposed, ask: Callable[[Exposed], Awaitable[str]]) -
     said = await ask(sidecar)
     assert "has taken over" in said, said
     await sidecar.carrying(but=before)
-    await gone(before)
+    await until_reaped(before)
 
 
 async def _rotate(sidecar: Exposed, place: Ground) -> None:
     before = await sidecar.carrying()
     place.next_token()
     await sidecar.carrying(but=before)
-    await gone(before)
+    await until_reaped(before)
 
 
 async def _kill(sidecar: Exposed, result: Result, traffic: Traffic) -> None:

@@ -14,12 +14,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests import processes
 from tests.e2e.harness import until
 from tests.e2e.tunnel.harness import Ground, ground
 from tests.fakes.backend import Backend
 from tests.fakes.cloudflared.credentials import Tunnel
-from tests.tunnel_load import processes
-from tests.tunnel_load.ground import Exposed, gone
+from tests.processes import until_reaped
+from tests.tunnel_load.ground import Exposed
 
 MEGABYTE = 1_000_000
 
@@ -118,7 +119,7 @@ class Restarts:
             await ways[number % len(ways)](sidecar, place, pid)
             pid, before = await sidecar.carrying(but=pid), pid
             self._born[pid] = processes.born(pid)
-            await gone(before)
+            await until_reaped(before)
             if number % self._every == 0:
                 await self._read(number, sidecar, place)
 
@@ -147,8 +148,8 @@ class Restarts:
                 len(processes.descriptors(pid)),
                 processes.threads(pid),
                 await sidecar.tasks(),
-                processes.children(pid),
-                len([*processes.files_below(sidecar.run_dir)]),
+                processes.children_of(pid),
+                len(processes.files_below(sidecar.run_dir)),
                 tuple(self._told(place, sidecar.run_dir, words)),
             )
         )

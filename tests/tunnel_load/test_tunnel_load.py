@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests import processes
 from tests.e2e.tunnel.harness import through_the_name
-from tests.tunnel_load import play, processes, restarts
+from tests.tunnel_load import play, restarts
 
 SECRET = "c2VjcmV0LW9mLXRoZS1zZWFyY2g="
 
@@ -41,7 +42,7 @@ async def test_the_search_finds_a_secret(tmp_path: Path, where: str) -> None:
     kind = {"argument": "cmdline", "environment": "environ"}[where]
     assert processes.told_by_processes([SECRET]) == [f"/proc/{process.pid}/{kind}"]
     await process.communicate(b"\n")
-    assert processes.is_gone(process.pid)
+    assert processes.state_of(process.pid) is None
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "file").write_text(f"token={SECRET}\n")
     files = processes.files_below(tmp_path)

@@ -13,10 +13,10 @@ from itertools import count
 import aiohttp
 
 from tests.e2e.client import chat
+from tests.e2e.tunnel.exposed import KEY
 from tests.fakes import answers, voices
 from tests.fakes import behaviours as b
 from tests.fakes.seen import Seen
-from tests.tunnel_load.ground import HEADERS
 
 WORDS = 20
 STREAM = 3.0  # seconds that a stream takes
@@ -104,7 +104,7 @@ class Traffic:
 
     def _post(self, streamed: bool) -> aiohttp.client._RequestContextManager:
         body = chat(stream=streamed)
-        return self._http.post("/v1/chat/completions", json=body, headers=HEADERS)
+        return self._http.post("/v1/chat/completions", json=body, headers=KEY)
 
     async def _visit(self, *, streamed: bool) -> Visit:
         visit = Visit(streamed, self._now())

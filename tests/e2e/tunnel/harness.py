@@ -18,7 +18,7 @@ import json
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -27,11 +27,13 @@ import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from tests.e2e.harness import Config, Sidecar
 from tests.fakes.cloudflared.credentials import Tunnel
 from tests.fakes.cloudflared.edge import Edge
 from tests.fakes.cloudflared.launch import Standin
 from tests.fakes.cloudflared.public import NAME, Certificates, Public
 from tests.fakes.cloudflared.quick_service import QuickService
+from tests.processes import told_by_processes
 
 REAL_BINARY = os.environ.get("CLOUDFLARED_BIN", "")
 REAL_EDGE = os.environ.get("TUNNEL_EDGE", "")
@@ -88,6 +90,23 @@ class Ground:
     def tunnel_id(self) -> str:
         return str(json.loads(base64.b64decode(self.token))["t"])
 
+    def section(self, **more: object) -> Config:
+        """The section `tunnel:`; `more` changes keys, those of its probe too. None: left out."""
+        probe: Config = {
+            "url": self.url,
+            "connect": ":".join(map(str, self.connect)),
+            "ca": str(self.ca),
+        }
+        told: Config = {
+            "token": {"file": str(self.token_file)},
+            "binary": str(self.binary),
+            "grace": "2s",
+            **more,
+        }
+        changed = more.get("probe")
+        told["probe"] = {**probe, **changed} if isinstance(changed, dict) else probe
+        return {name: value for name, value in told.items() if value is not None}
+
     def write_token(self, tunnel: Tunnel) -> None:
         """Replace the token's file as editors do."""
         _write_private(self.token_file, tunnel.token)
@@ -127,6 +146,19 @@ class Ground:
     def base(self, host: str | None = None) -> str:
         """The address a visitor asks; the port is that of the entry."""
         return f"https://{host or urlsplit(self.url).hostname}:{self.connect[1]}"
+
+
+def secrets_of(token: str) -> set[str]:
+    """A token, and the secret that stands in it."""
+    return {token, str(json.loads(base64.b64decode(token))["s"])}
+
+
+async def secret_is_kept(sidecar: Sidecar, secrets: Iterable[str], *more: str) -> None:
+    """In no command line, environment, log, metric or status, nor in what else is given."""
+    pages = [(await sidecar.admin(path)).raw.decode() for path in ("/metrics", "/status")]
+    words = "".join((sidecar.output, *pages, *more))
+    assert not any(secret in words for secret in secrets), "the secret is told"
+    assert told_by_processes(secrets) == []
 
 
 class _Everywhere(AbstractResolver):

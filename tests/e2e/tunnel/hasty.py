@@ -2,8 +2,7 @@
 
 Deadlines, pauses, questions and probes last that much shorter, seen from outside; nothing else is
 another. SIGUSR2 makes the clock leap by the seconds that stand in the file `LEAP`, which is gone
-then. While the file `SCARCE` exists the system has no process to give. `PROGRAM` is the module that
-runs.
+then. While the file `SCARCE` exists the system has no process to give.
 """
 
 from __future__ import annotations
@@ -63,5 +62,5 @@ if __name__ == "__main__":
     if haste != 1:
         hurry(haste, os.environ.pop("LEAP"))
     make_scarce(os.environ.pop("SCARCE", os.devnull + "/none"))
-    sys.argv[0] = program = os.environ.pop("PROGRAM", "sidecar")
-    runpy.run_module(program, run_name="__main__", alter_sys=True)
+    sys.argv[0] = "sidecar"
+    runpy.run_module("sidecar", run_name="__main__", alter_sys=True)

@@ -8,13 +8,10 @@ folder, and no secret wherever one could look. So each test begins with a tunnel
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import json
-import os
 import re
 import signal
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import yaml
 
+from tests import processes
 from tests.e2e.client import HANG, chat
-from tests.e2e.harness import TROUBLE, Config, free_port, until
+from tests.e2e.harness import Config, until
 from tests.e2e.strangers import LAPTOP, Public, offered
-from tests.e2e.tunnel.harness import IS_REAL, Ground, Inside, ground
+from tests.e2e.tunnel.harness import IS_REAL, Ground, Inside, ground, secret_is_kept, secrets_of
 from tests.fakes.backend import Backend
 from tests.fakes.cloudflared.edge import PATIENCE, Edge
 from tests.fakes.cloudflared.launch import Standin
@@ -45,7 +42,7 @@ class Tunnel:
 
     house: House
     standin_or_none: Standin | None
-    secrets: list[str] = field(default_factory=list)
+    secrets: set[str] = field(default_factory=set)
     pids: set[int] = field(default_factory=set)
     log_from: int = 0
     descriptors: Counter[str] = field(default_factory=Counter)
@@ -168,40 +165,23 @@ class Tunnel:
 
     async def restart(self) -> str:
         """As `llm-sidecar tunnel restart` does."""
-        connector = aiohttp.UnixConnector(str(self.house.socket))
-        async with (
-            aiohttp.ClientSession(connector=connector) as http,
-            http.post("http://sidecar/tunnel/restart") as answer,
-        ):
-            return str((await answer.json())["message"])
+        return str((await self.house.control("POST", "/tunnel/restart"))["message"])
 
     # --- what must be so in the end -----------------------------------------------------------
 
     async def look_for_secrets(self) -> None:
-        """In command lines, environments, log, metrics and status."""
-        places = {
-            "log": self.house.output,
-            "metrics": (await self.house.admin("/metrics")).raw.decode(),
-            "status": (await self.house.admin("/status")).raw.decode(),
-        }
-        for pid in (self.house.process.pid, *_children(self.house.process.pid)):
-            places |= _exposed(pid)
-        if self.standin_or_none is not None:
-            starts = self.standin.starts
-            self.pids |= {one["pid"] for one in starts}
-            places["starts"] = json.dumps(starts)
-        secrets = _pieces([self.house.ground.token, *self.secrets])
-        found = [(place, one) for place, text in places.items() for one in secrets if one in text]
-        assert found == []
+        """Whatever may be looked at tells none."""
+        starts = self.standin_or_none.starts if self.standin_or_none is not None else []
+        self.pids |= {one["pid"] for one in starts}
+        secrets = self.secrets | secrets_of(self.house.ground.token)
+        await secret_is_kept(self.house, secrets, json.dumps(starts))
 
     async def has_left_nothing(self) -> None:
         """Once it is off: no process, no zombie, no descriptor and no folder."""
         house = self.house
 
-        async def is_gone() -> bool:
-            return not _children(house.process.pid) and not any(map(_exists, self.pids))
-
-        await until(is_gone, "every cloudflared is gone")
+        await processes.until_reaped(*self.pids)
+        await processes.until(lambda: not processes.children_of(house.process.pid))
         if self.standin_or_none is not None:
             assert self.standin.alive() == []
 
@@ -223,28 +203,6 @@ class Tunnel:
         await until(is_untold, "no series is left")
 
 
-class Alone:
-    """A tunnel that runs by itself."""
-
-    def __init__(self, http: aiohttp.ClientSession) -> None:
-        self._http = http
-
-    async def until(self, fits: Callable[[Seen], bool]) -> Seen:
-        """Ask for its status until it is so."""
-        seen: list[Seen] = []
-
-        async def is_so() -> bool:
-            try:
-                async with self._http.get("/status") as answer:
-                    seen[:] = [await answer.json()]
-            except aiohttp.ClientError:
-                return False
-            return seen[0]["probe"] is not None and fits(seen[0])
-
-        await until(is_so, "the tunnel alone is as it should be")
-        return seen[0]
-
-
 class House(Public):
     """The program. Its tunnel is off, unless a test turns it on."""
 
@@ -256,33 +214,10 @@ class House(Public):
         super().__init__(folder, offered(fake), env=env)
         self.program = "tests.e2e.tunnel.hasty"
 
-    def section(self, **more: object) -> Config:
-        """The section `tunnel:`, and what is to be otherwise."""
-        place = self.ground
-        usual: Config = {
-            "token": {"file": str(place.token_file)},
-            "binary": str(place.binary),
-            "grace": "2s",
-            "probe": {
-                "url": place.url,
-                "connect": f"{place.connect[0]}:{place.connect[1]}",
-                "ca": str(place.ca),
-                "every": "4s",
-            },
-        }
-        told = {**usual, **more}
-        probe = more.get("probe")
-        if isinstance(probe, dict):
-            told["probe"] = {**usual["probe"], **probe}  # type: ignore[dict-item]
-        return {name: value for name, value in told.items() if value is not None}
-
     def descriptors(self) -> Counter[str]:
         """What the program holds open, by kind; connections of the moment are left out."""
-        kinds = Counter[str]()
-        folder = f"/proc/{self.process.pid}/fd"
-        for each in os.listdir(folder):
-            with contextlib.suppress(OSError):
-                kinds[re.sub(r"[\[\d].*", "", os.readlink(f"{folder}/{each}"))] += 1
+        links = processes.descriptors(self.process.pid)
+        kinds = Counter(re.sub(r"[\[\d].*", "", link) for link in links)
         del kinds["socket:"]
         return kinds
 
@@ -299,7 +234,7 @@ class House(Public):
         one = Tunnel(self, standin, log_from=len(self.log), descriptors=self.descriptors())
         config = self.config
         assert isinstance(config, dict)
-        await self.reload({**config, "tunnel": self.section(**section)})
+        await self.reload({**config, "tunnel": self._section(**section)})
         try:
             yield one
             await one.look_for_secrets()
@@ -308,39 +243,10 @@ class House(Public):
             await self.reload(config)
         await one.has_left_nothing()
 
-    @contextlib.asynccontextmanager
-    async def alone(self, folder: Path, origin: str, secret: str) -> AsyncIterator[Alone]:
-        """`llm-tunnel` in a process of its own, in front of an origin that knows the secret."""
-        if self.ground.inside_or_none is not None:
-            standin = self.ground.inside.standin = Standin(folder / "bin", scale=1 / self.haste)
-            self.ground.binary = standin.path
-        key = folder / "probe-secret"
-        key.touch(mode=0o600)
-        key.write_text(secret, encoding="ascii")
-        section = self.section(origin=origin, probe={"secret": {"file": str(key)}})
-        file = folder / "tunnel.yaml"
-        file.write_text(yaml.safe_dump({"tunnel": section}), encoding="utf-8")
-        admin = f"127.0.0.1:{free_port()}"
-        with (folder / "alone.txt").open("wb") as out:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.e2e.tunnel.hasty"),
-                *("--config", str(file), "--admin", admin),
-                env={**self.env, "PROGRAM": "tunnel"}, stdout=out, stderr=out, cwd=folder,
-            )  # fmt: skip
-        try:
-            async with aiohttp.ClientSession(f"http://{admin}") as http:
-                yield Alone(http)
-        except BaseException as error:
-            error.add_note((folder / "alone.txt").read_text(encoding="utf-8"))
-            raise
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-            async with asyncio.timeout(HANG):
-                assert await process.wait() == 0
-        if self.ground.inside_or_none is not None:
-            assert self.ground.inside.standin.alive() == []
-        assert not TROUBLE.search((folder / "alone.txt").read_text(encoding="utf-8"))
+    def _section(self, **more: object) -> Config:
+        probe = more.get("probe")
+        every: Config = {"every": "4s", **(probe if isinstance(probe, dict) else {})}
+        return self.ground.section(**{**more, "probe": every})
 
     async def _open_again(self) -> None:
         """Whatever a test did to the world, the next one finds it well."""
@@ -364,34 +270,3 @@ async def house(folder: Path, haste: float = HASTE) -> AsyncIterator[House]:
             place.inside.edge.patience = PATIENCE / haste
         async with House(folder, fake, place, haste) as one:
             yield one
-
-
-def _pieces(tokens: list[str]) -> list[str]:
-    """The tokens, and the secrets that stand in them."""
-    found = list(tokens)
-    for token in tokens:
-        with contextlib.suppress(ValueError, KeyError):
-            found.append(json.loads(base64.b64decode(token))["s"])
-    return found
-
-
-def _children(pid: int) -> list[int]:
-    """Every process that it started and has not reaped, zombies too."""
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(OSError):
-            found += map(int, (task / "children").read_text().split())
-    return found
-
-
-def _exposed(pid: int) -> dict[str, str]:
-    """What every process of this user can read of another one."""
-    found = {}
-    for file in ("cmdline", "environ"):
-        with contextlib.suppress(OSError):
-            found[f"{file} of {pid}"] = Path(f"/proc/{pid}/{file}").read_text("latin-1")
-    return found
-
-
-def _exists(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()

@@ -105,7 +105,7 @@ FAULTS: dict[int, tuple[str, str, tuple[str, ...]]] = {
         f"{_ENDS}test_a_child_that_ends_is_started_again",
     )),
     22: (RUN, "what the tunnel leads to is down", (
-        f"{_RUNNING}test_an_origin_that_is_down_restarts_nothing",
+        f"{_E2E}test_alone.py::test_an_origin_that_is_down_restarts_nothing",
         f"{_RUNNING}test_a_backend_that_is_down_restarts_nothing",
         f"{_ENDS}test_no_restart_without_a_well_origin_and_a_network",
     )),

@@ -15,12 +15,11 @@ import yaml
 from tests.e2e.client import chat
 from tests.e2e.harness import Config, Sidecar, free_port, until
 from tests.e2e.strangers import Public, offered
-from tests.e2e.tunnel.exposed import CHAT, KEY, state_of, tunnel_of, until_gone, until_reaped
-from tests.e2e.tunnel.exposed import given_backend as given_backend
-from tests.e2e.tunnel.exposed import given_place as given_place
+from tests.e2e.tunnel.exposed import CHAT, KEY, QUICK
 from tests.e2e.tunnel.harness import Ground, commands
 from tests.fakes import behaviours as b
 from tests.fakes.backend import Backend
+from tests.processes import state_of, until_gone, until_reaped
 
 pytestmark = commands
 SOON = 20.0
@@ -34,7 +33,7 @@ class Alone(Sidecar):
     def __init__(self, folder: Path, place: Ground, **section: object) -> None:
         super().__init__(folder, None, env=place.environ, ready=False)
         self.place = place
-        self.section: Config = {**tunnel_of(place), **section}
+        self.section: Config = {**place.section(**QUICK), **section}
         self.file = folder / "tunnel.yaml"
         self.write(**section)
         self._args = ("--config", str(self.file), "--admin", f"127.0.0.1:{self.admin_port}")
@@ -61,6 +60,13 @@ class Alone(Sidecar):
             return await self.is_up() and (await self.admin("/readyz")).status == status
 
         await until(there, f"/readyz is {status}")
+
+    async def until_probe(self, found: str) -> None:
+        async def there() -> bool:
+            probe = (await self.status())["probe"]
+            return probe is not None and probe["found"] == found
+
+        await until(there, f"a probe found {found}")
 
     async def until_said(self, words: str) -> None:
         async def said() -> bool:
@@ -125,6 +131,27 @@ async def test_nothing_is_exposed_before_the_origin_proves_itself(
                 await inside.edge.until(lambda: not inside.edge.registered)
                 gate.set()
                 assert (await answer.content.read()).endswith(b"data: [DONE]\n\n")
+            await alone.ends()
+
+
+async def test_an_origin_that_is_down_restarts_nothing(
+    tmp_path: Path, place: Ground, origin: Public
+) -> None:
+    async with Alone(tmp_path, place, origin=origin.public_url) as alone:
+        async with origin:
+            await alone.until_ready()
+            await alone.until_probe("carried")
+            first = (await alone.status())["child"]["pid"]
+            origin.signal(signal.SIGKILL)
+            await origin.exit_code()
+        await alone.until_probe("origin")
+        told = await alone.status()
+        assert (told["state"], told["child"]["pid"]) == ("healthy", first)
+        async with origin:
+            await alone.until_probe("carried")
+            told = await alone.status()
+            assert (told["child"]["pid"], told["restarts"]) == (first, 0)
+            alone.signal(signal.SIGTERM)
             await alone.ends()
 
 

@@ -13,8 +13,6 @@ import pytest
 from sidecar.cli import main as commands_of
 from tests.e2e.harness import Config, Sidecar
 from tests.e2e.tunnel.exposed import Exposed
-from tests.e2e.tunnel.exposed import given_backend as given_backend
-from tests.e2e.tunnel.exposed import given_place as given_place
 from tests.e2e.tunnel.harness import Ground, through_the_name
 from tests.fakes.backend import Backend
 from tunnel.supervisor import RESTART_LIMIT

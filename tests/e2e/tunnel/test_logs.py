@@ -141,7 +141,7 @@ async def test_bytes_that_are_no_text(sidecar: Exposed) -> None:
 async def test_a_line_with_the_token(sidecar: Exposed) -> None:
     say(sidecar, token=True)
     assert "***" in await sidecar.says("cannot use token")
-    await sidecar.secret_is_kept()
+    await sidecar.keeps_the_secret()
 
 
 SPOOFS = [

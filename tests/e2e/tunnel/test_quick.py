@@ -14,8 +14,6 @@ from pathlib import Path
 from tests.e2e.client import chat
 from tests.e2e.harness import Config, until
 from tests.e2e.tunnel.exposed import CHAT, KEY, Exposed
-from tests.e2e.tunnel.exposed import given_backend as given_backend
-from tests.e2e.tunnel.exposed import given_place as given_place
 from tests.e2e.tunnel.harness import Ground, commands
 from tests.fakes.backend import Backend
 

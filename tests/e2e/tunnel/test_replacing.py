@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.e2e.harness import Config, until
-from tests.e2e.tunnel.exposed import Exposed, until_reaped
-from tests.e2e.tunnel.exposed import given_backend as given_backend
-from tests.e2e.tunnel.exposed import given_place as given_place
+from tests.e2e.tunnel.exposed import Exposed
 from tests.e2e.tunnel.harness import Ground, commands, through_the_name
 from tests.fakes import behaviours as b
 from tests.fakes.backend import Backend
 from tests.fakes.cloudflared.credentials import Tunnel
+from tests.processes import until_reaped
 
 PACE = 0.04  # seconds between short requests; the full load is another test's
 STREAMS = 5

@@ -7,20 +7,16 @@ import contextlib
 import os
 import resource
 import signal
-from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from tests.e2e.client import chat
-from tests.e2e.harness import free_port
 from tests.e2e.tunnel.harness import IS_REAL, commands, through_the_name
 from tests.e2e.tunnel.house import MARGIN, READY_LIMIT, House
 from tests.fakes import behaviours as b
 from tests.tunnel import doors
-from tunnel.proof import Proof
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -90,7 +86,7 @@ async def test_an_edge_that_was_down_carries_again_at_once(
             await tunnel.leap(30)
         else:
             await tunnel.pass_by(down)
-        assert await tunnel.ask() == 530
+        assert await tunnel.ask() in (502, 530)
         assert await tunnel.value("up") == 0
         await tunnel.edge.start()
         assert await tunnel.until_answered(READY_LIMIT) < READY_LIMIT * MARGIN
@@ -274,34 +270,6 @@ async def test_a_backend_that_is_down_restarts_nothing(house: House, tmp_path: P
         assert await tunnel.ask() == 200
 
 
-@through_the_name
-async def test_an_origin_that_is_down_restarts_nothing(house: House, tmp_path: Path) -> None:
-    """The program that only supervises, in front of an origin that leaves and comes back."""
-    secret = "what-both-sides-know"
-    proof, port = Proof.of(secret.encode()), free_port()
-
-    async def answer(request: web.BaseRequest) -> web.Response:
-        told = proof.answer(request.path, "origin", request.headers.get("cf-warp-tag-id"))
-        return web.Response(body=told) if told is not None else web.Response(status=404)
-
-    def listen() -> Awaitable[asyncio.Server]:
-        return asyncio.get_running_loop().create_server(origin, "127.0.0.1", port)
-
-    origin = web.Server(answer, access_log=None)
-    server = await listen()
-    async with house.alone(tmp_path, f"http://127.0.0.1:{port}", secret) as alone:
-        first = await alone.until(lambda seen: seen["state"] == "healthy")
-        server.close()
-        await origin.shutdown(0.1)
-        seen = await alone.until(lambda seen: seen["probe"]["found"] == "origin")
-        assert (seen["state"], seen["child"]["pid"]) == ("healthy", first["child"]["pid"])
-        server = await listen()
-        after = await alone.until(lambda seen: seen["probe"]["found"] == "carried")
-        assert (after["child"]["pid"], after["restarts"]) == (first["child"]["pid"], 0)
-    server.close()
-    await origin.shutdown(0.1)
-
-
 # --- 23: odd answers to `/ready` ------------------------------------------------------------------
 
 
@@ -339,7 +307,7 @@ async def test_a_leap_of_the_clock_restarts_nothing(house: House, tmp_path: Path
         if not IS_REAL:
             await tunnel.leap(3600)
             await tunnel.until(lambda seen: seen["child"]["uptime"] > 3600, "an hour has passed")
-        await tunnel.until(lambda seen: seen["probe"]["age"] <= 30 * MARGIN, "a probe after it")
+        await tunnel.until(lambda seen: seen["probe"]["age"] <= 30, "another probe came back", 30)
         after = await tunnel.until_healthy()
         assert (after["child"]["pid"], after["restarts"]) == (first, 0)
         assert await tunnel.ask() == 200

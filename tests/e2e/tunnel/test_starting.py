@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.client import chat
-from tests.e2e.tunnel.harness import commands, through_the_name
+from tests.e2e.tunnel.harness import commands, secrets_of, through_the_name
 from tests.e2e.tunnel.house import House
 from tests.fakes.cloudflared.credentials import Tunnel as Account
 from tests.fakes.cloudflared.links import Door, Refuse
@@ -108,7 +108,7 @@ async def test_a_token_that_is_none_is_parked_until_it_changes(
     file.touch(mode=0o600)
     file.write_text(bad, encoding="ascii")
     async with house.tunnel(tmp_path, token={"file": str(file)}) as tunnel:
-        tunnel.secrets.append(bad)
+        tunnel.secrets |= secrets_of(bad)
         seen = await tunnel.until_state("parked")
         assert "oken" in seen["why"]
         assert seen["next_start"] > 100

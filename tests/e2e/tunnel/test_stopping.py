@@ -15,12 +15,11 @@ import aiohttp
 import pytest
 
 from tests.e2e.harness import Config
-from tests.e2e.tunnel.exposed import Exposed, state_of, until_gone
-from tests.e2e.tunnel.exposed import given_backend as given_backend
-from tests.e2e.tunnel.exposed import given_place as given_place
+from tests.e2e.tunnel.exposed import Exposed
 from tests.e2e.tunnel.harness import Ground, commands, through_the_name
 from tests.fakes import behaviours as b
 from tests.fakes.backend import Backend
+from tests.processes import state_of, until_gone
 
 TERM, KILL = signal.SIGTERM, signal.SIGKILL
 SHORT: Config = {"drain": {"limit": "8s"}}  # 7 s of it are not the tunnel's
