@@ -19,6 +19,10 @@ OPEN = (
     "WARNING: the public listener is open: everybody who knows its address may use it.\n"
     "Make a key with `llm-sidecar keys add NAME`, and name its file in the configuration."
 )
+NAME_TO_COME = (
+    "The tunnel's public name follows below, once a request has come back through it: as a rule\n"
+    "within half a minute. `llm-sidecar tunnel status` tells how it gets on."
+)
 ECHO_TOO = "The built-in echo is among the backends: no model answers there."
 
 
@@ -37,6 +41,8 @@ def banner(snapshot: Snapshot, source: str, discovery: Discovery | None = None) 
         parts.append("\n".join(discovery.notes))
     if snapshot.public is not None and snapshot.public.is_open:
         parts.append(OPEN)
+    if snapshot.tunnel is not None:
+        parts.append(NAME_TO_COME)
     parts += [_receivers(snapshot), _clients(snapshot)]
     return "\n\n".join(part for part in parts if part) + "\n"
 

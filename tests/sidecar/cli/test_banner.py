@@ -1,6 +1,8 @@
 """What a person reads at the start."""
 
-from sidecar.cli.banner import ECHO, OPEN, banner, receivers
+from dataclasses import replace
+
+from sidecar.cli.banner import ECHO, NAME_TO_COME, OPEN, banner, receivers
 from sidecar.config.load import load_mapping
 from sidecar.config.snapshot import Snapshot
 from sidecar.config.zero import discover
@@ -75,3 +77,9 @@ def test_an_open_public_listener_is_warned_of() -> None:
     assert OPEN in banner(configured({}, {"i_know_this_is_open": True}), "f.yaml")
     assert OPEN not in banner(configured({}, access), "f.yaml")
     assert OPEN not in banner(configured({}), "f.yaml")
+
+
+def test_with_a_tunnel_its_name_is_announced() -> None:
+    snapshot = configured({})
+    assert NAME_TO_COME not in banner(snapshot, "f.yaml")
+    assert NAME_TO_COME in banner(replace(snapshot, tunnel=object()), "f.yaml")
