@@ -59,14 +59,14 @@ def folder(environ: Mapping[str, str]) -> Path | None:
 
 def note(place: Path, home: str, pid: int, binary: str, tunnel: str) -> Path | None:
     """Write down a child of this process; None where that is not possible."""
-    started, ours = started_at(pid), started_at(os.getpid())
-    if started is None or ours is None:
-        return None
     path = place / f"{pid}.json"
     name = os.path.relpath(home, place)
     name = name if _is_home(name) else ""
-    record = Record(pid, started, binary, tunnel, name, os.getpid(), ours)
     try:
+        started, ours = started_at(pid), started_at(os.getpid())
+        if started is None or ours is None:
+            return None
+        record = Record(pid, started, binary, tunnel, name, os.getpid(), ours)
         path.write_text(json.dumps(asdict(record)), encoding="utf-8")
     except OSError:
         return None
@@ -82,28 +82,37 @@ def sweep(place: Path, tunnel: str) -> Swept:
     except OSError:
         return Swept()
     for path in found:
-        record = _read(path)
-        if record is None:
-            forget(path)
-        elif started_at(record.supervisor) == record.supervisor_started:
-            if record.tunnel == tunnel and record.supervisor != os.getpid():
-                others.append(record.supervisor)
-        else:
-            if started_at(record.pid) == record.started and _is_still(record):
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(record.pid, signal.SIGKILL)  # each leads a group of its own
+        with contextlib.suppress(OSError):  # what cannot be looked at now is left for the next time
+            record = _read(path)
+            if record is None:
+                forget(path)
+            elif started_at(record.supervisor) == record.supervisor_started:
+                if record.tunnel == tunnel and record.supervisor != os.getpid():
+                    others.append(record.supervisor)
+            else:
+                if _end(record):
                     ended.append(record.pid)
-            if record.home:
-                shutil.rmtree(place / record.home, ignore_errors=True)
-            forget(path)
+                if record.home:
+                    shutil.rmtree(place / record.home, ignore_errors=True)
+                forget(path)
     return Swept(tuple(ended), tuple(sorted(set(others))))
 
 
+def _end(record: Record) -> bool:
+    """Kill the child of a record, where it still is that one; whether it was."""
+    if started_at(record.pid) != record.started or not _is_still(record):
+        return False
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(record.pid, signal.SIGKILL)  # each leads a group of its own
+        return True
+    return False
+
+
 def started_at(pid: int) -> int | None:
-    """When a process started; None where there is none, or it has ended."""
+    """When a process started; None where there is none, or it has ended. Raises OSError."""
     try:
         told = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
     parts = told.rpartition(")")[2].split()
     return None if parts[0] in ("Z", "X") else int(parts[19])
@@ -133,7 +142,7 @@ def _read(path: Path) -> Record | None:
         record = Record(
             **{each.name: _checked(each.type, told[each.name]) for each in fields(Record)}
         )
-    except (OSError, ValueError, TypeError, LookupError):
+    except (ValueError, TypeError, LookupError):
         return None
     return record if not record.home or _is_home(record.home) else None
 

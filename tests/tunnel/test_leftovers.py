@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -104,6 +105,21 @@ def test_damage_is_swept_away(place: Path, text: str) -> None:
     (place / "1.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     assert leftovers.sweep(place, "T") == Swept()
     assert list(place.iterdir()) == []
+
+
+def test_what_cannot_be_looked_at_is_left_alone(
+    place: Path, sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No descriptor is free: that says nothing of anybody."""
+
+    def refuse(pid: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    record = write(place, sleeper)
+    monkeypatch.setattr(leftovers, "started_at", refuse)
+    assert leftovers.sweep(place, "T") == Swept()
+    assert record.exists()
+    assert sleeper.poll() is None
 
 
 def test_a_folder_that_is_not_private_is_not_used(tmp_path: Path) -> None:
