@@ -29,17 +29,20 @@ HANG = 30.0
 APP = """
 import json, os, signal, sys, time, urllib.error, urllib.request
 
+def say(text):  # print must not be called again by a handler that comes upon it
+    os.write(1, f"{text}\\n".encode())
+
 def call():
     body = json.dumps({"model": "chat", "messages": [{"role": "user", "content": "hi"}]}).encode()
     url = os.environ["OPENAI_BASE_URL"] + "/chat/completions"
     asked = urllib.request.Request(url, body, {"content-type": "application/json"})
     try:
         with urllib.request.urlopen(asked, timeout=20) as answer:
-            print(answer.status, flush=True)
+            say(answer.status)
     except urllib.error.HTTPError as error:
-        print(error.code, flush=True)
+        say(error.code)
     except OSError as error:
-        print(type(error).__name__, flush=True)
+        say(type(error).__name__)
 
 def end(number, frame):
     time.sleep(float(os.environ["LINGERS"]))
@@ -47,7 +50,7 @@ def end(number, frame):
     sys.exit(0)
 
 signal.signal(signal.SIGTERM, end)
-print("up", flush=True)
+say("up")
 for line in sys.stdin:
     call()
 """
