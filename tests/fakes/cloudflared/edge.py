@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import json
 import socket
@@ -54,8 +55,10 @@ class Edge:
         self.registrations: list[dict[str, Any]] = []
         self.attempts = 0  # connections that connectors opened
         self.port = 0
-        self._hosts = [f"127.0.0.{number}" for number in range(1, addresses + 1)]
+        self.hosts = [f"127.0.0.{number}" for number in range(1, addresses + 1)]
         self._servers: list[asyncio.Server] = []
+        self._open: set[asyncio.StreamWriter] = set()
+        self._life = 0  # counts the stops: what was let in before one is not served after it
         self._fillers: list[socket.socket] = []
         self._numbers = itertools.count(1)
         self._awaited: dict[int, asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
@@ -71,7 +74,7 @@ class Edge:
     @property
     def addresses(self) -> str:
         """The value of TUNNEL_EDGE."""
-        return ",".join(f"{host}:{self.port}" for host in self._hosts)
+        return ",".join(f"{host}:{self.port}" for host in self.hosts)
 
     async def __aenter__(self) -> Edge:
         await self.start()
@@ -88,11 +91,15 @@ class Edge:
 
     async def start(self) -> None:
         """Listen; at the same port as before, if there was one."""
-        while len(self._servers) < len(self._hosts):
-            host = self._hosts[len(self._servers)]
+        while len(self._servers) < len(self.hosts):
+            host = self.hosts[len(self._servers)]
             try:
                 server = await asyncio.start_server(
-                    self._accept, host, self.port, limit=LINE_LIMIT, backlog=512
+                    functools.partial(self._accept, self._life),
+                    host,
+                    self.port,
+                    limit=LINE_LIMIT,
+                    backlog=512,
                 )
             except OSError:
                 if len(self._servers) != 1:
@@ -106,14 +113,30 @@ class Edge:
 
     async def stop(self) -> None:
         """Refuse connections, and drop those there are."""
+        await self._close_doors()
+        self._cut_everything()
+        await asyncio.sleep(0)
+
+    async def _close_doors(self) -> None:
+        loop = asyncio.get_running_loop()
+        for server in self._servers:
+            for listener in server.sockets:
+                loop.remove_reader(listener.fileno())
+        # a server closed between its accept and the transport loses the connection, open (3.11)
+        await asyncio.sleep(0)
         for server in self._servers:
             server.close()
         self._servers.clear()
+
+    def _cut_everything(self) -> None:
+        """Also what is only just coming in."""
+        self._life += 1
         for each in self._fillers:
             each.close()
         self._fillers.clear()
         self.drop_all()
-        await asyncio.sleep(0)
+        for writer in self._open:
+            writer.transport.abort()
 
     # --- faults -------------------------------------------------------------------------------
 
@@ -127,11 +150,8 @@ class Edge:
     async def blackhole(self) -> None:
         """Nothing arrives any more: what is open stays so, what is new waits for ever."""
         self.freeze()
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
-        await asyncio.sleep(0)
-        for host in self._hosts:
+        await self._close_doors()
+        for host in self.hosts:
             mute = socket.create_server((host, self.port), backlog=0)
             self._fillers.append(mute)
             for _ in range(2):  # with its queue full a socket lets nobody in
@@ -143,10 +163,7 @@ class Edge:
 
     async def heal(self) -> None:
         """After `blackhole`: the network is back; what was open has died of the silence."""
-        for each in self._fillers:
-            each.close()
-        self._fillers.clear()
-        self.drop_all()
+        self._cut_everything()
         self.thaw()
         await self.start()
 
@@ -211,9 +228,14 @@ class Edge:
 
     # --- connectors ---------------------------------------------------------------------------
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _accept(
+        self, life: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._open.add(writer)
         try:
             await self._thawed.wait()
+            if life != self._life:
+                return
             first = await read_line(reader)
             if first is None:
                 return
@@ -228,6 +250,7 @@ class Edge:
         except (ConnectionError, TimeoutError, asyncio.CancelledError):
             pass  # it is closed below, whatever happened
         finally:
+            self._open.remove(writer)
             writer.transport.abort()
 
     async def _serve(self, link: Link) -> None:

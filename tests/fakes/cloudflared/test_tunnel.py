@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 from collections.abc import AsyncIterator, Sequence
@@ -371,6 +372,24 @@ async def test_an_edge_that_was_down_is_found_again(scene: Scene) -> None:
         await scene.edge.start()
         await child.up(8)
         assert await scene.get() == 200
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_an_edge_that_stops_keeps_nobody_who_was_just_coming_in(turns: int) -> None:
+    async with Edge() as edge:
+        coming = [asyncio.open_connection(host, edge.port) for host in edge.hosts]
+        asked = asyncio.gather(*coming, return_exceptions=True)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await edge.stop()
+        for came in await asked:
+            if isinstance(came, BaseException):
+                assert isinstance(came, OSError)
+                continue
+            reader, writer = came
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+            writer.close()
 
 
 async def test_a_frozen_edge_leaves_ready_as_it_is(scene: Scene) -> None:
