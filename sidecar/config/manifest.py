@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 import yaml
+from yaml.emitter import ScalarAnalysis
 
 from sidecar.config.document import syntax
 from sidecar.config.faults import ConfigError, Fault, Mark
@@ -22,9 +23,21 @@ _MERGE = _TAG + "merge"
 _WIDE = 2**31  # no line is ever folded
 # anything else that begins with a digit or a sign might be a number to somebody
 _PLAIN = re.compile(r"(--)?[A-Za-z/][^\n]*|[0-9]+(m|[KMGTPE]i)")
+# what may be a number or a time to YAML 1.1, and has a colon
+_CLOCK = re.compile(r"[-+0-9][-+0-9_.:TtZz ]*")
 
 
-class _Indenting(yaml.SafeDumper):
+class _Dumper(yaml.SafeDumper):
+    """Writes `10:30` and the like plain within [...] too: no cluster reads a number in quotes."""
+
+    def analyze_scalar(self, scalar: str) -> ScalarAnalysis:
+        found = super().analyze_scalar(scalar)
+        if _CLOCK.fullmatch(scalar):
+            found.allow_flow_plain = True
+        return found
+
+
+class _Indenting(_Dumper):
     """Writes the dashes further to the right than the key."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
@@ -83,7 +96,7 @@ def write(manifests: Sequence[Manifest]) -> str:
     """The documents as YAML text, in order; raises ConfigError where that says another thing."""
     nodes = [manifest.node for manifest in manifests]
     indented = any(manifest.indented for manifest in manifests)
-    dumper = _Indenting if indented else yaml.SafeDumper
+    dumper = _Indenting if indented else _Dumper
     text = str(yaml.serialize_all(nodes, Dumper=dumper, width=_WIDE, allow_unicode=True))
     loader = yaml.SafeLoader(text)
     again = _compose(loader)

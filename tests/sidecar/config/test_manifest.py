@@ -73,6 +73,9 @@ def test_scalars_stay_as_they_were() -> None:
         ("a: &x {k: 1}\nb:\n  <<: *x\n  l: 2\n", "a: &id001 {k: 1}\nb:\n  <<: *id001\n  l: 2\n"),
         ('{"a": {"b": [1, {}], "c": "on"}}', '"a":\n  "b":\n  - 1\n  - {}\n  "c": "on"\n'),
         ("a: 'x'\r\nb: y\r\n", "a: 'x'\nb: y\n"),
+        # what is a number to some readers and text to a cluster, which takes no `!!int '10:30'`
+        ("a: [10:30, +1:2.5, 2024-01-02T10:00:00Z]\n",) * 2,
+        ("a: {b: 20:15:00}\n",) * 2,
         # lists stay where they stand below their keys
         ("a:\n- b:\n  - c\n", "a:\n- b:\n  - c\n"),
         ("x: {y: 1}\na:\n  - b:\n      - c\n", "x: {y: 1}\na:\n  - b:\n      - c\n"),
