@@ -343,6 +343,8 @@ REFUSED = [
     ("dotted", changed(GATEWAY, fullnameOverride="a.b"), "fullnameOverride"),
     ("no-tag", changed(GATEWAY, image={"tag": ""}), "image/tag"),
     ("null", changed(GATEWAY, monitoring=None), "missing property 'monitoring'"),
+    ("null-tag", changed(GATEWAY, image={"tag": None}), "at '/image': missing property 'tag'"),
+    ("null-config", changed(TUNNEL, tunnel__config=None), "The tunnel has no configuration"),
     ("unknown", changed(GATEWAY, gateway__replica=3), "replica"),
     ("unknown-top", changed(GATEWAY, gatway={}), "gatway"),
     ("unknown-lib", changed(GATEWAY, **{LIBRARY: {"mod": "native"}}), "mod"),
@@ -356,6 +358,19 @@ REFUSED = [
 def test_what_could_not_work_is_refused(helms: Path, values: object, sentence: str) -> None:
     version = "1.26.0" if sentence.startswith("requires kubeVersion") else "1.33.0"
     assert sentence in refusal(helms / CHART, values, version)
+
+
+def test_what_is_empty_may_be_null(helms: Path) -> None:
+    values = changed(TUNNEL, tunnel__secrets=None, tunnel__env=None, pod__labels=None)
+    assert rendered(helms / CHART, values=values) == rendered(helms / CHART, values=TUNNEL)
+
+
+@pytest.mark.parametrize("name", ["1llm", "llm.prod"])
+def test_a_release_has_a_name_that_its_service_may_have(helms: Path, name: str) -> None:
+    done = helm("template", name, helms / CHART, values=GATEWAY)
+    assert f"The release is called {name}, and no Service can have a name that" in done.stderr
+    done = helm("template", name, helms / CHART, values=changed(GATEWAY, fullnameOverride="llm"))
+    assert done.returncode == 0, done.stderr
 
 
 def notes(chart: Path, values: object, *objects: str, operator: bool = False) -> str:
@@ -556,6 +571,9 @@ def test_the_schema_knows_every_value_and_no_other(chart: Path) -> None:
         if path.endswith("resources"):
             names -= {"claims"}
         assert names == set(has), path
+        if not path.endswith(".resources"):
+            told = {name for name, value in has.items() if value and type(value) in (str, int)}
+            assert told - {"replicas"} <= set(known.get("required", ())), path  # `null` removes it
         for name, value in has.items():
             compare(known["properties"][name], value, f"{path}.{name}")
 

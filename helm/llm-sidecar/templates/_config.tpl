@@ -28,7 +28,7 @@
     "listeners.data.keys" "set gateway.clientKeys.secret"
     "listeners.admin" "probes depend on it"
     "drain" "set gateway.drain")) -}}
-{{- $config := deepCopy $values.config -}}
+{{- $config := deepCopy ($values.config | default dict) -}}
 {{- $data := dict "port" 14400 "bind" $values.bind -}}
 {{- if $values.clientKeys.secret -}}
 {{- $_ := set $data "keys" (dict "file" "keys.txt") -}}
@@ -51,7 +51,7 @@
     "tunnel.token" "set tunnel.token.secret"
     "tunnel.grace" "set tunnel.grace"
     "drain" "it follows from tunnel.grace")) -}}
-{{- $config := deepCopy $values.config -}}
+{{- $config := deepCopy ($values.config | default dict) -}}
 {{- $public := dict "port" 14402 -}}
 {{- if $values.clientKeys.secret -}}
 {{- $_ := set $public "keys" (dict "file" "keys.txt") -}}
@@ -79,6 +79,9 @@
 {{- end -}}
 {{- end -}}
 {{- if $gateway.enabled -}}
+{{- if not (regexMatch "^[a-z][-a-z0-9]*$" (include "sidecar.fullname" .)) -}}
+{{- fail (printf "The release is called %s, and no Service can have a name that begins with a digit or has a dot in it. Set fullnameOverride." .Release.Name) -}}
+{{- end -}}
 {{- if and $gateway.config $gateway.configMap -}}
 {{- fail "gateway.config and gateway.configMap are both set. Use one of them." -}}
 {{- end -}}

@@ -32,7 +32,7 @@ app.kubernetes.io/component: {{ .component }}
 {{- define "sidecar.library" -}}
 {{- $values := index .root.Values .component -}}
 {{- $image := pick .root.Values.image "repository" "tag" "digest" "pullPolicy" -}}
-{{- $secrets := $values.secrets -}}
+{{- $secrets := $values.secrets | default list -}}
 {{- if eq .component "tunnel" -}}
 {{- $tag := $values.image.tag | default (printf "%s-tunnel" .root.Values.image.tag) -}}
 {{- $image = dict "repository" $image.repository "tag" $tag "digest" $values.image.digest "pullPolicy" $image.pullPolicy -}}
