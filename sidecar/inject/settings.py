@@ -115,7 +115,7 @@ def _containers(text: str) -> tuple[str, ...]:
     return names
 
 
-_name = _matching(_NAME, "the name of an object: small letters, digits, - and .")
+_name = _matching(_NAME, "the name of an object: small letters, digits, hyphens and dots")
 _quantity = _matching(_QUANTITY, "a quantity such as 25m or 96Mi")
 
 # every name that is known, as a flag and as an annotation
