@@ -58,7 +58,7 @@ class Edge:
         self.hosts = [f"127.0.0.{number}" for number in range(1, addresses + 1)]
         self._servers: list[asyncio.Server] = []
         self._open: set[asyncio.StreamWriter] = set()
-        self._life = 0  # counts the stops: what was let in before one is not served after it
+        self._life = 0  # of the doors: who came in by those that were closed is not served
         self._fillers: list[socket.socket] = []
         self._numbers = itertools.count(1)
         self._awaited: dict[int, asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
@@ -118,6 +118,7 @@ class Edge:
         await asyncio.sleep(0)
 
     async def _close_doors(self) -> None:
+        self._life += 1
         loop = asyncio.get_running_loop()
         for server in self._servers:
             for listener in server.sockets:
@@ -130,7 +131,6 @@ class Edge:
 
     def _cut_everything(self) -> None:
         """Also what is only just coming in."""
-        self._life += 1
         for each in self._fillers:
             each.close()
         self._fillers.clear()
