@@ -12,10 +12,11 @@ import socket
 import ssl
 import struct
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 
-from tests.fakes import answers, voices
+from tests.fakes import answers, listening, voices
 from tests.fakes.behaviours import (
     Behaviour,
     Close,
@@ -123,11 +124,20 @@ class Backend:
         return self.requests[count - 1]
 
     async def __aenter__(self) -> Backend:
+        """Listen; at the same port as before, if there was one."""
+        if not self.port:
+            keeper = listening.keep()
+            weakref.finalize(self, keeper.close)
+            self.port = keeper.getsockname()[1]
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: _Connection(self), "127.0.0.1", self.port, ssl=self._tls, backlog=1024
+            lambda: _Connection(self),
+            "127.0.0.1",
+            self.port,
+            ssl=self._tls,
+            backlog=1024,
+            reuse_port=True,
         )
-        self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(
@@ -137,7 +147,7 @@ class Backend:
         trace: TracebackType | None,
     ) -> None:
         assert self._server is not None
-        self._server.close()
+        await listening.close(self._server)
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

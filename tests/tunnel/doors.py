@@ -8,6 +8,8 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from tests.fakes import listening
+
 Answer = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -72,7 +74,7 @@ async def door(answer: Answer, tls: ssl.SSLContext | None = None) -> AsyncIterat
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
-        server.close()
+        await listening.close(server)
         for writer in list(at_work):
             writer.transport.abort()
         await asyncio.sleep(0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import sys
 from asyncio import create_subprocess_exec, sleep, timeout
 from asyncio.subprocess import PIPE
@@ -13,13 +12,8 @@ from pathlib import Path
 
 import aiohttp
 
+from tests.e2e.harness import free_port
 from tests.fakes.cloudflared.credentials import Tunnel
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 async def told(port: int) -> dict[str, object]:

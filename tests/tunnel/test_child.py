@@ -12,6 +12,7 @@ import os
 import signal
 import tempfile
 import textwrap
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -285,14 +286,15 @@ async def test_a_descendant_that_holds_the_log_holds_up_nothing(tmp_path: Path) 
 async def test_a_flood_neither_stops_the_child_nor_the_loop(tmp_path: Path, body: str) -> None:
     body += "\nsys.stderr.flush(); sys.stdout.flush()\n" + textwrap.dedent(WAITS)
     watched = await spawn(program(tmp_path, body))
-    longest, last = 0.0, asyncio.get_running_loop().time()
+    # on its own clock, which stands while the processor is somebody else's
+    longest, last = 0.0, time.thread_time()
     ready = asyncio.ensure_future(watched.until(READY))
     while not ready.done():
         await asyncio.sleep(0.001)
-        now = asyncio.get_running_loop().time()
+        now = time.thread_time()
         longest, last = max(longest, now - last), now
     await ready
-    assert longest < 0.5  # ten times what is promised: a busy machine holds up any loop
+    assert longest < 0.25  # five times what is promised
     assert len(watched.sink.lines) < 500
     watched.child.terminate()
     assert (await watched.end()).code == 0

@@ -19,7 +19,7 @@ from tests.e2e.tunnel.exposed import Exposed
 from tests.e2e.tunnel.harness import Ground, commands, through_the_name
 from tests.fakes import behaviours as b
 from tests.fakes.backend import Backend
-from tests.processes import state_of, until_gone
+from tests.processes import state_of, until, until_gone
 
 TERM, KILL = signal.SIGTERM, signal.SIGKILL
 SHORT: Config = {"drain": {"limit": "8s"}}  # 7 s of it are not the tunnel's
@@ -81,8 +81,8 @@ async def test_a_stream_without_end_is_cut_when_the_grace_is_over(
     async with Exposed(tmp_path, place, backend, tunnel=section) as sidecar:
         async with place.visitor() as http, sidecar.stream_from_outside(http) as answer:
             await answer.content.readany()
-            sidecar.signal(TERM)
             began = time.monotonic()
+            sidecar.signal(TERM)
             with contextlib.suppress(aiohttp.ClientPayloadError):
                 assert b"[DONE]" not in await answer.content.read()
             assert 0.9 < time.monotonic() - began < SOON
@@ -147,9 +147,9 @@ def shape(name: str) -> Callable[[Shape], Shape]:
 
 @contextlib.asynccontextmanager
 async def waiting(
-    folder: Path, place: Ground, backend: Backend, state: str
+    folder: Path, place: Ground, backend: Backend, state: str, tunnel: Config | None = None
 ) -> AsyncIterator[Exposed]:
-    sidecar = Exposed(folder, place, backend, config=SHORT)
+    sidecar = Exposed(folder, place, backend, config=SHORT, tunnel=tunnel)
     sidecar.waits = False
     async with sidecar:
         await sidecar.until_state(state)
@@ -159,8 +159,9 @@ async def waiting(
 @shape("starting")
 @contextlib.asynccontextmanager
 async def _starting(folder: Path, place: Ground, backend: Backend) -> AsyncIterator[Exposed]:
-    place.inside.standin.behave(dns_takes=60)
+    place.inside.standin.behave(holds=["dns"])
     async with waiting(folder, place, backend, "starting") as sidecar:
+        await until(lambda: bool(sidecar.started()))  # its process runs a little later
         yield sidecar
 
 
@@ -184,8 +185,10 @@ async def _suspect(folder: Path, place: Ground, backend: Backend) -> AsyncIterat
 @shape("backoff")
 @contextlib.asynccontextmanager
 async def _backoff(folder: Path, place: Ground, backend: Backend) -> AsyncIterator[Exposed]:
-    place.inside.standin.behave(exit={"code": 1})
-    async with waiting(folder, place, backend, "backoff") as sidecar:
+    """A pause that nothing here outlasts."""
+    place.inside.quick.mood = "limited"
+    section: Config = {"token": None, "quick": True}
+    async with waiting(folder, place, backend, "backoff", section) as sidecar:
         yield sidecar
 
 
@@ -219,7 +222,7 @@ async def _draining(folder: Path, place: Ground, backend: Backend) -> AsyncItera
 @shape("replacing")
 @contextlib.asynccontextmanager
 async def _replacing(folder: Path, place: Ground, backend: Backend) -> AsyncIterator[Exposed]:
-    place.inside.standin.script({}, {"register_after": 60})
+    place.inside.standin.script({}, {"holds": ["registration"]})
     async with Exposed(folder, place, backend, config=SHORT) as sidecar:
         asked = asyncio.ensure_future(sidecar.control("POST", "/tunnel/restart"))
         await sidecar.until_tunnel(lambda told: told["replacing"] == "connecting", "two run")

@@ -3,6 +3,7 @@
 The file, which is read again when it changes, holds `scale` (of every wait of the program's own),
 `version` (a broken answer to `--version`), `starts` (one object for each start, in order) and
 `rest` (for all later starts); any other order may stand in one of these, or beside them for all.
+`holds` names what waits until it is named no more: "dns", "registration".
 A start takes its number from a file of its own in `starts/`, where it also leaves its command line.
 """
 
@@ -17,6 +18,8 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+GLANCE = 0.02  # seconds between two looks at the file
 
 
 class Behaviour:
@@ -35,15 +38,17 @@ class Behaviour:
         starts = os.path.join(self.folder, "starts")
         os.makedirs(starts, exist_ok=True)
         self.number = sum("." not in each for each in os.listdir(starts))
-        file = -1
-        while file < 0:
-            self.number += 1
-            path = os.path.join(starts, str(self.number))
-            with contextlib.suppress(FileExistsError):
-                file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR)
         told = {"pid": os.getpid(), "argv": sys.argv[1:], "environ": dict(os.environ)}
-        os.write(file, json.dumps(told).encode())
-        os.close(file)
+        beside = os.path.join(starts, f"{os.getpid()}.new")
+        with open(beside, "w", encoding="ascii") as file:
+            json.dump(told, file)
+        is_ours = False
+        while not is_ours:  # it bears its number once it is whole
+            self.number += 1
+            with contextlib.suppress(FileExistsError):
+                os.link(beside, os.path.join(starts, str(self.number)))
+                is_ours = True
+        os.unlink(beside)
 
     def tell_port(self, port: int) -> None:
         """Leave the port of the metrics server where tests find it without a log."""
@@ -70,6 +75,10 @@ class Behaviour:
         mine = starts[self.number - 1] if 0 < self.number <= len(starts) else None
         own = self._orders.get("rest", {}) if mine is None else mine
         return own.get(name, self._orders.get(name))
+
+    def holds(self, what: str) -> bool:
+        """Whether this is to wait."""
+        return what in (self.get("holds") or ())
 
     def seconds(self, real: float) -> float:
         """What a wait of the real program lasts here."""

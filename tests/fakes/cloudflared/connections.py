@@ -9,7 +9,7 @@ import threading
 import time
 
 from tests.fakes.cloudflared import wire
-from tests.fakes.cloudflared.behaviour import chance
+from tests.fakes.cloudflared.behaviour import GLANCE, chance
 from tests.fakes.cloudflared.relay import relay
 
 TYPE_CHECKING = False
@@ -293,7 +293,8 @@ class _Attempt:
         tunnel, index = self._tunnel, self._index
         kind = told["kind"]
         if kind == "control":
-            self._wait_late()
+            while tunnel.behaviour.holds("registration") and not tunnel.stop.wait(GLANCE):
+                pass
             edge.sendall(self._registration())
             timeout = tunnel.options.get("rpc-timeout")
             self._answer_by = time.monotonic() + tunnel.behaviour.seconds(timeout)
@@ -336,10 +337,6 @@ class _Attempt:
         self._refusal = error  # it counts once the edge closes, as in the real one
         told = {"connIndex": self._index, "error": error}
         self._journal.error("failed to serve incoming request", **told)
-
-    def _wait_late(self) -> None:
-        """Orders: `register_after` seconds, or a file that must be gone first."""
-        self._tunnel.stop.wait(self._tunnel.behaviour.get("register_after") or 0)
 
     def _registration(self) -> bytes:
         tunnel = self._tunnel

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import itertools
 import json
 import socket
@@ -18,6 +17,7 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any
 
+from tests.fakes import listening
 from tests.fakes.cloudflared import wire
 from tests.fakes.cloudflared.credentials import Tunnel
 from tests.fakes.cloudflared.links import (
@@ -58,7 +58,7 @@ class Edge:
         self.hosts = [f"127.0.0.{number}" for number in range(1, addresses + 1)]
         self._servers: list[asyncio.Server] = []
         self._open: set[asyncio.StreamWriter] = set()
-        self._life = 0  # counts the stops: what was let in before one is not served after it
+        self._keepers: list[socket.socket] = []
         self._fillers: list[socket.socket] = []
         self._numbers = itertools.count(1)
         self._awaited: dict[int, asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
@@ -88,28 +88,37 @@ class Edge:
     ) -> None:
         self._thawed.set()
         await self.stop()
+        for keeper in self._keepers:
+            keeper.close()
 
     async def start(self) -> None:
         """Listen; at the same port as before, if there was one."""
-        while len(self._servers) < len(self.hosts):
-            host = self.hosts[len(self._servers)]
-            try:
-                server = await asyncio.start_server(
-                    functools.partial(self._accept, self._life),
+        while not self.port:
+            self._keep_port()
+        for host in self.hosts[len(self._servers) :]:
+            self._servers.append(
+                await asyncio.start_server(
+                    self._accept,
                     host,
                     self.port,
                     limit=LINE_LIMIT,
                     backlog=512,
+                    reuse_port=True,
                 )
-            except OSError:
-                if len(self._servers) != 1:
-                    raise
-                # the port that the first address got is taken at the second: try another
-                self._servers.pop().close()
-                self.port = 0
-                continue
-            self._servers.append(server)
-            self.port = server.sockets[0].getsockname()[1]
+            )
+
+    def _keep_port(self) -> None:
+        """One that is free at all addresses, and stays ours while nobody listens."""
+        try:
+            for host in self.hosts:
+                self._keepers.append(listening.keep(host, self.port))
+                self.port = self._keepers[0].getsockname()[1]
+        except OSError:
+            if not self._keepers:
+                raise
+            while self._keepers:
+                self._keepers.pop().close()
+            self.port = 0
 
     async def stop(self) -> None:
         """Refuse connections, and drop those there are."""
@@ -118,19 +127,11 @@ class Edge:
         await asyncio.sleep(0)
 
     async def _close_doors(self) -> None:
-        loop = asyncio.get_running_loop()
-        for server in self._servers:
-            for listener in server.sockets:
-                loop.remove_reader(listener.fileno())
-        # a server closed between its accept and the transport loses the connection, open (3.11)
-        await asyncio.sleep(0)
-        for server in self._servers:
-            server.close()
+        await listening.close(*self._servers)
         self._servers.clear()
 
     def _cut_everything(self) -> None:
         """Also what is only just coming in."""
-        self._life += 1
         for each in self._fillers:
             each.close()
         self._fillers.clear()
@@ -152,7 +153,7 @@ class Edge:
         self.freeze()
         await self._close_doors()
         for host in self.hosts:
-            mute = socket.create_server((host, self.port), backlog=0)
+            mute = socket.create_server((host, self.port), backlog=0, reuse_port=True)
             self._fillers.append(mute)
             for _ in range(2):  # with its queue full a socket lets nobody in
                 filler = socket.socket()
@@ -228,14 +229,10 @@ class Edge:
 
     # --- connectors ---------------------------------------------------------------------------
 
-    async def _accept(
-        self, life: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
         try:
             await self._thawed.wait()
-            if life != self._life:
-                return
             first = await read_line(reader)
             if first is None:
                 return

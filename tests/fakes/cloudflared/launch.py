@@ -48,9 +48,8 @@ class Standin:
         """`pid`, `argv` and `environ` of every start so far, in order."""
         files = (each for each in (self.folder / "starts").glob("*") if not each.suffix)
         return [
-            json.loads(text)
+            json.loads(file.read_text(encoding="utf-8"))
             for file in sorted(files, key=lambda file: int(file.name))
-            if (text := file.read_text(encoding="utf-8"))
         ]
 
     @property

@@ -13,6 +13,7 @@ import os
 import threading
 import time
 
+from tests.fakes.cloudflared.behaviour import GLANCE
 from tests.fakes.cloudflared.journal import die_of
 
 TYPE_CHECKING = False
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from tests.fakes.cloudflared.behaviour import Behaviour
     from tests.fakes.cloudflared.tunnel import Tunnel
 
-GLANCE = 0.02  # seconds between two looks at the file
 BATCH = 0.01  # seconds of a flood that are written together
 UPDATED = 11
 

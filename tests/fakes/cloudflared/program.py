@@ -19,7 +19,7 @@ import threading
 import time
 
 from tests.fakes.cloudflared import flags, orders, quick, ready
-from tests.fakes.cloudflared.behaviour import Behaviour
+from tests.fakes.cloudflared.behaviour import GLANCE, Behaviour
 from tests.fakes.cloudflared.connections import Connections
 from tests.fakes.cloudflared.journal import Journal
 from tests.fakes.cloudflared.tunnel import VERSION, Tunnel
@@ -229,8 +229,8 @@ def _serve(tunnel: Tunnel) -> NoReturn:
         raise Ended(str(error)) from None
     addresses = [] if behaviour.get("dns") == "down" else list(options.get("edge"))
     journal.error(DNS_FAILED)  # harmless where addresses are given, and printed all the same
-    slow = behaviour.get("dns_takes") or 0
-    time.sleep(slow)
+    while behaviour.holds("dns"):
+        time.sleep(GLANCE)
     try:
         server = ready.listen(str(options.get("metrics")))
     except ready.CannotListen as error:

@@ -19,6 +19,7 @@ import trustme
 from aiohttp import web
 from multidict import CIMultiDict
 
+from tests.fakes import listening
 from tests.fakes.cloudflared.edge import Edge
 from tests.fakes.cloudflared.links import Cut, NoTunnel, Stream
 
@@ -81,7 +82,7 @@ class Public:
         trace: TracebackType | None,
     ) -> None:
         assert self._listener is not None
-        self._listener.close()
+        await listening.close(self._listener)
         await self._server.shutdown(0.1)
 
     @property

@@ -8,6 +8,7 @@ import uuid
 from types import TracebackType
 from typing import Literal
 
+from tests.fakes import listening
 from tests.fakes.cloudflared.credentials import Tunnel
 from tests.fakes.cloudflared.edge import Edge
 
@@ -52,7 +53,7 @@ class QuickService:
         trace: TracebackType | None,
     ) -> None:
         assert self._server is not None
-        self._server.close()
+        await listening.close(self._server)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -366,6 +366,7 @@ async def test_an_edge_that_was_down_is_found_again(scene: Scene) -> None:
     async with scene.child() as child:
         await child.up(4)
         await scene.edge.stop()
+        await child.says("Lost connection with the edge", 4)
         await child.says("Unable to establish connection with Cloudflare edge")
         assert await child.ready() == (503, 0)
         assert await scene.get() == 530
@@ -412,6 +413,13 @@ async def test_a_blackhole_lets_nobody_in(scene: Scene) -> None:
         await child.says("i/o timeout")
         await scene.edge.heal()
         await child.up(8)
+
+
+async def test_healing_an_edge_that_was_well_shuts_nobody_out(scene: Scene) -> None:
+    await scene.edge.heal()
+    async with scene.child() as child:
+        await child.up(4)
+        assert await scene.get() == 200
 
 
 async def test_a_wedged_connection_costs_its_share(scene: Scene) -> None:
