@@ -217,6 +217,7 @@ class Sidecar:
             "HOME": str(self.folder),
             "PYTHONPATH": str(ROOT),
             "XDG_RUNTIME_DIR": str(self.run_dir),
+            "SSL_CERT_FILE": os.devnull,  # the authorities of this machine take long to load
             **self._more_env,
         }
 
@@ -275,6 +276,7 @@ class Sidecar:
         await self.http.close()
         if self.process.returncode is None:
             self.process.terminate()
+            self.process.send_signal(signal.SIGINT)  # the second one ends the drain
             try:
                 async with asyncio.timeout(HANG):
                     await self.process.wait()
