@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -113,19 +113,23 @@ async def heard(client: Client, first: StrictBackend, ask: Ask) -> Answer:
     return await work
 
 
-async def value(stage: Stage, route: str, result: str) -> float:
-    """How many replays of a route ended so; the whole page would take long to parse."""
-    page = (await stage.sidecar.admin("/metrics")).raw.decode()
-    labels = f'result="{result}",route="{route}",way="replay"'
-    (number,) = re.findall(rf"recoveries_total{{{labels}}} (\S+)", page)
-    return float(number)
+def recoveries(stage: Stage) -> list[tuple[str, list[str]]]:
+    """The route of each request and how its recoveries ended, as the log tells."""
+    lines: list[dict[str, Any]] = stage.sidecar.log
+    return [(line["route"], line["recoveries"]) for line in lines if "attempts" in line]
 
 
-async def until_value(stage: Stage, route: str, result: str, wanted: float) -> None:
-    async def fits() -> bool:
-        return await value(stage, route, result) == wanted
+def replays(stage: Stage, route: str) -> list[list[str]]:
+    """Those of one route; to scrape the metrics each time would take long."""
+    return [ends for name, ends in recoveries(stage) if name == route]
 
-    await until(fits, f"{route} has {wanted} replays that are {result}")
+
+async def until_replay(stage: Stage, route: str, result: str, before: list[list[str]]) -> None:
+    async def told() -> bool:
+        return len(replays(stage, route)) > len(before)
+
+    await until(told, f"a request of {route} is in the log")
+    assert replays(stage, route) == [*before, [f"replay: {result}"]]
 
 
 @pytest.mark.parametrize("fault", ["cut", "breaks"])
@@ -136,12 +140,12 @@ async def test_the_same_answer_goes_on(
 ) -> None:
     """The client's own SDK reads one whole answer, each word of it once."""
     name = f"{first}--{fault}--{second}--text"
-    before = await value(stage, name, "ok")
+    before = replays(stage, name)
     ask = Ask(name, True, "hi", system="a tester")
     answer = await heard(stage.clients[client], stage.first[first], ask)
     assert (answer.text, answer.stop) == (SAID, Stop.END)
     assert answer.tokens is not None and answer.tokens.output == model.OUTPUT
-    await until_value(stage, name, "ok", before + 1)
+    await until_replay(stage, name, "ok", before)
 
 
 @pytest.mark.parametrize(("first", "second"), PAIRS)
@@ -150,7 +154,7 @@ async def test_another_answer_is_never_mixed_in(
     stage: Stage, client: str, first: str, second: str
 ) -> None:
     name = f"{first}--cut--{second}--text"
-    before = await value(stage, name, "failed")
+    before = replays(stage, name)
     stage.second[second].who = "Two"
     try:
         with pytest.raises(Failed) as caught:
@@ -160,7 +164,23 @@ async def test_another_answer_is_never_mixed_in(
         stage.second[second].who = "One"
     assert caught.value.why in (Why.IN_STREAM, Why.SERVER)
     assert caught.value.heard and SAID.startswith(caught.value.heard)
-    await until_value(stage, name, "failed", before + 1)
+    await until_replay(stage, name, "failed", before)
+
+
+async def test_the_metrics_count_what_the_log_tells(stage: Stage) -> None:
+    name = f"{OPENAI}--cut--{OPENAI}--text"
+    before = replays(stage, name)
+    await heard(stage.clients[OPENAI], stage.first[OPENAI], Ask(name, True, "hi"))
+    await until_replay(stage, name, "ok", before)
+    told = Counter((route, end) for route, ends in recoveries(stage) for end in ends)
+    counted = Counter(
+        {
+            (has["route"], f"{has['way']}: {has['result']}"): number
+            for name, has, number in (await stage.sidecar.metrics()).samples
+            if name == "llm_sidecar_recoveries_total" and number
+        }
+    )
+    assert counted == told
 
 
 @pytest.mark.parametrize("second", DIALECTS)
@@ -456,7 +476,7 @@ async def test_a_client_that_waits_hears_signs_of_life_and_then_its_answer(
             "routes": {
                 "chat": {
                     "targets": [
-                        {"backend": "p", "model": "x", "first_token": "1s"},
+                        {"backend": "p", "model": "x", "first_token": "500ms"},
                         {"backend": "f", "model": model_of(f)},
                     ],
                     "delivery": delivery,
