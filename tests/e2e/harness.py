@@ -117,6 +117,11 @@ NEVER_EJECTED: Config = {
     "breaker": {"failures": 1_000_000, "rate": {"calls": 1_000_000}},
     "probe": {"every": "none"},
 }
+# what a sidecar follows that many tests share, between two of them
+NOBODY: Config = {
+    "backends": {"echo": {"preset": "echo"}},
+    "routes": {"nobody": {"targets": [{"backend": "echo"}]}},
+}
 QUICK_RETRY: Config = {"attempts": 2, "backoff": {"base": "10ms", "cap": "50ms"}}
 
 
@@ -206,6 +211,19 @@ class Sidecar:
         await self.until_metric(
             lambda now: now.value("config_hash") != before, "the new file is in force"
         )
+
+    @contextlib.asynccontextmanager
+    async def playing(self, config: Config) -> AsyncIterator[Self]:
+        """Follow this configuration while the block runs, and forget its routes and backends.
+
+        A process of its own for each test would take many times as long to start.
+        """
+        assert self.config is not None
+        await self.reload(config)
+        try:
+            yield self
+        finally:
+            await self.reload(self.config)
 
     # --- life ---------------------------------------------------------------------------------
 
