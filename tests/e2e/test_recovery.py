@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -458,39 +457,37 @@ SIGNS = {
 }
 
 
+def early_heads(shared: Sidecar) -> Config:
+    """Listeners that do not wait long to show that they live."""
+    return {
+        "data": {"port": shared.data_port, "keepalive": "50ms", "commit_after": "100ms"},
+        "admin": {"port": shared.admin_port},
+        "control": {"socket": str(shared.socket)},
+    }
+
+
 @pytest.mark.parametrize("client", DIALECTS)
 @pytest.mark.parametrize("delivery", ["live", "assured"])
 async def test_a_client_that_waits_hears_signs_of_life_and_then_its_answer(
-    tmp_path: Path, client: str, delivery: str
+    shared: Sidecar, client: str, delivery: str
 ) -> None:
     """The head comes early, failover goes on behind it, and the SDK reads the answer."""
     async with AsyncExitStack() as stack:
         p, f = Backend("p", rest=b.silent), await stack.enter_async_context(strict(client))
         await stack.enter_async_context(p)
+        targets = [
+            {"backend": "p", "model": "x", "first_token": "500ms"},
+            {"backend": "f", "model": model_of(f)},
+        ]
         config: Config = {
-            "listeners": {"data": {"keepalive": "50ms", "commit_after": "100ms"}},
+            "listeners": early_heads(shared),
             "backends": {
                 "p": {"dialect": client, "base_url": f"http://127.0.0.1:{p.port}"},
                 "f": backend(f),
             },
-            "routes": {
-                "chat": {
-                    "targets": [
-                        {"backend": "p", "model": "x", "first_token": "500ms"},
-                        {"backend": "f", "model": model_of(f)},
-                    ],
-                    "delivery": delivery,
-                }
-            },
+            "routes": {"chat": {"targets": targets, "delivery": delivery}},
         }
-        sidecar = Sidecar(tmp_path, config, env=ENV)
-        listeners: Config = {
-            "data": {"port": sidecar.data_port, "keepalive": "50ms", "commit_after": "100ms"},
-            "admin": {"port": sidecar.admin_port},
-            "control": {"socket": str(sidecar.socket)},
-        }
-        sidecar.config = {**config, "listeners": listeners}
-        await stack.enter_async_context(sidecar)
+        sidecar = await stack.enter_async_context(shared.playing(config))
         got = await sidecar.ask(chat(client, stream=True), PATHS[client])
         assert got.status == 200
         assert got.raw.count(SIGNS[client]) >= 2
@@ -502,21 +499,15 @@ async def test_a_client_that_waits_hears_signs_of_life_and_then_its_answer(
 
 
 @pytest.mark.parametrize("client", DIALECTS)
-async def test_a_failure_behind_an_early_head_is_told_in_band(tmp_path: Path, client: str) -> None:
-    p = Backend("p", rest=b.silent)
-    sidecar = Sidecar(tmp_path, None)
+async def test_a_failure_behind_an_early_head_is_told_in_band(shared: Sidecar, client: str) -> None:
     target = {"backend": "p", "model": "x", "first_token": "500ms"}
-    async with p:
-        sidecar.config = {
-            "listeners": {
-                "data": {"port": sidecar.data_port, "keepalive": "50ms", "commit_after": "100ms"},
-                "admin": {"port": sidecar.admin_port},
-                "control": {"socket": str(sidecar.socket)},
-            },
+    async with Backend("p", rest=b.silent) as p:
+        config: Config = {
+            "listeners": early_heads(shared),
             "backends": {"p": {"dialect": client, "base_url": f"http://127.0.0.1:{p.port}"}},
             "routes": {"chat": {"targets": [target]}},
         }
-        async with sidecar:
+        async with shared.playing(config) as sidecar:
             made = CLIENTS[client](sidecar.base_url, "k")
             with pytest.raises(Failed) as caught:
                 await made.ask(Ask("chat", True, "hi"))
