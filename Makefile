@@ -23,7 +23,8 @@ run: install-run ## start the sidecar; ARGS='--config FILE' and the like are han
 	@exec $(PY) -m sidecar run --echo $(ARGS)
 
 test: install-test ## run all tests; ARGS='-k reload' and the like go to pytest
-	@exec $(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@exec $(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
+	    --no-loadscope-reorder $(ARGS)
 
 check: install-test ## format check, lint, types, import contracts
 	$(PY) -m ruff format --check .

@@ -1,5 +1,6 @@
 """`python -m sidecar` is the command `llm-sidecar`."""
 
+import gc
 import os
 import signal
 import sys
@@ -15,8 +16,11 @@ def main() -> int:
         from sidecar.cli import health
 
         return health.main(sys.argv[2:])
+    gc.disable()  # what is loaded stays, and a collection would look at it again and again
     from sidecar.cli import main as command
 
+    gc.freeze()
+    gc.enable()
     return command.main()
 
 

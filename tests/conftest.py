@@ -29,3 +29,9 @@ def no_keys_and_no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
             "LLM_SIDECAR_CONFIG",
         }:
             monkeypatch.delenv(name)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files whose tests need more time than the rest come first: no worker is to end alone."""
+    long = {item.path for item in items if item.get_closest_marker("timeout")}
+    items.sort(key=lambda item: item.path not in long)

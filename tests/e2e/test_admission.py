@@ -19,6 +19,8 @@ from tests.fakes import behaviours as b
 from tests.fakes.backend import Backend
 from tests.fakes.seen import Seen
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 GREEDY, MODEST = {"authorization": "Bearer key-greedy"}, {"authorization": "Bearer key-modest"}
 
 
@@ -69,7 +71,7 @@ def order(fake: Backend) -> list[object]:
     return [seen.json["user"] for seen in fake.requests]
 
 
-async def test_no_more_reach_a_backend_than_it_may_and_all_are_answered(tmp_path: Path) -> None:
+async def test_no_more_reach_a_backend_than_it_may_and_all_are_answered(shared: Sidecar) -> None:
     at_once: list[int] = []
     all_places = asyncio.Event()
 
@@ -82,7 +84,7 @@ async def test_no_more_reach_a_backend_than_it_may_and_all_are_answered(tmp_path
 
     async with (
         Backend("p", rest=count) as p,
-        Sidecar(tmp_path, chain(p, backends=at_p(in_flight=3))) as sidecar,
+        shared.playing(chain(p, backends=at_p(in_flight=3))) as sidecar,
     ):
         answers = await asyncio.gather(*(sidecar.ask(chat()) for _ in range(40)))
         assert {got.status for got in answers} == {200}
@@ -94,11 +96,11 @@ async def test_no_more_reach_a_backend_than_it_may_and_all_are_answered(tmp_path
     assert (backend["in_flight"], backend["limit"], backend["queued"]) == (0, 3, 0)
 
 
-async def test_those_who_wait_are_served_in_order(tmp_path: Path) -> None:
+async def test_those_who_wait_are_served_in_order(shared: Sidecar) -> None:
     gate = asyncio.Event()
     async with (
         Backend("p", rest=b.gated(gate)) as p,
-        Sidecar(tmp_path, chain(p, backends=at_p())) as sidecar,
+        shared.playing(chain(p, backends=at_p())) as sidecar,
         asyncio.TaskGroup() as group,
     ):
         crowd = Crowd(sidecar, group)
@@ -112,12 +114,14 @@ async def test_those_who_wait_are_served_in_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("queue", [{"size": 0}, {"size": 5, "wait": "200ms"}])
-async def test_without_a_place_in_time_the_fallback_is_asked(tmp_path: Path, queue: Config) -> None:
+async def test_without_a_place_in_time_the_fallback_is_asked(
+    shared: Sidecar, queue: Config
+) -> None:
     gate = asyncio.Event()
     async with (
         Backend("p", rest=b.gated(gate)) as p,
         Backend("f") as f,
-        Sidecar(tmp_path, chain(p, f, backends=at_p(queue=queue))) as sidecar,
+        shared.playing(chain(p, f, backends=at_p(queue=queue))) as sidecar,
         asyncio.TaskGroup() as group,
     ):
         first = Crowd(sidecar, group).send()
@@ -172,11 +176,11 @@ def code_of(dialect: str, got: Got) -> object:
     return told["code"] if dialect == OLLAMA else told["error"]["code"]
 
 
-async def test_one_greedy_client_does_not_starve_another(tmp_path: Path) -> None:
+async def test_one_greedy_client_does_not_starve_another(shared: Sidecar) -> None:
     gate = asyncio.Event()
     async with (
         Backend("p", rest=b.gated(gate)) as p,
-        Sidecar(tmp_path, chain(p, backends=at_p())) as sidecar,
+        shared.playing(chain(p, backends=at_p())) as sidecar,
         asyncio.TaskGroup() as group,
     ):
         crowd = Crowd(sidecar, group)
@@ -195,11 +199,11 @@ async def test_one_greedy_client_does_not_starve_another(tmp_path: Path) -> None
         assert "key-greedy" not in sidecar.output
 
 
-async def test_a_client_that_leaves_the_queue_frees_its_place(tmp_path: Path) -> None:
+async def test_a_client_that_leaves_the_queue_frees_its_place(shared: Sidecar) -> None:
     gate = asyncio.Event()
     async with (
         Backend("p", rest=b.gated(gate)) as p,
-        Sidecar(tmp_path, chain(p, backends=at_p(queue={"size": 1}))) as sidecar,
+        shared.playing(chain(p, backends=at_p(queue={"size": 1}))) as sidecar,
         asyncio.TaskGroup() as group,
     ):
         crowd = Crowd(sidecar, group)
@@ -217,11 +221,11 @@ async def test_a_client_that_leaves_the_queue_frees_its_place(tmp_path: Path) ->
         assert metrics.value("requests_total", outcome="client_disconnect") == 1
 
 
-async def test_a_client_that_leaves_in_mid_answer_frees_its_place(tmp_path: Path) -> None:
+async def test_a_client_that_leaves_in_mid_answer_frees_its_place(shared: Sidecar) -> None:
     gate = asyncio.Event()
     async with (
         Backend("p", b.gated(gate)) as p,
-        Sidecar(tmp_path, chain(p, backends=at_p())) as sidecar,
+        shared.playing(chain(p, backends=at_p())) as sidecar,
         asyncio.TaskGroup() as group,
     ):
         async with sidecar.opened(chat(stream=True)) as reply:
@@ -230,12 +234,12 @@ async def test_a_client_that_leaves_in_mid_answer_frees_its_place(tmp_path: Path
         assert (await waiting).status == 200
 
 
-async def test_the_clients_own_patience_ends_the_wait(tmp_path: Path) -> None:
+async def test_the_clients_own_patience_ends_the_wait(shared: Sidecar) -> None:
     gate = asyncio.Event()
     async with (
         Backend("p", rest=b.gated(gate)) as p,
         Backend("f") as f,
-        Sidecar(tmp_path, chain(p, f, backends=at_p())) as sidecar,
+        shared.playing(chain(p, f, backends=at_p())) as sidecar,
         asyncio.TaskGroup() as group,
     ):
         first = Crowd(sidecar, group).send()
@@ -248,11 +252,11 @@ async def test_the_clients_own_patience_ends_the_wait(tmp_path: Path) -> None:
         assert (await first).status == 200
 
 
-async def test_a_reload_that_raises_the_limit_lets_waiters_in(tmp_path: Path) -> None:
+async def test_a_reload_that_raises_the_limit_lets_waiters_in(shared: Sidecar) -> None:
     gate = asyncio.Event()
     async with (
         Backend("p", rest=b.gated(gate)) as p,
-        Sidecar(tmp_path, chain(p, backends=at_p())) as sidecar,
+        shared.playing(chain(p, backends=at_p())) as sidecar,
         asyncio.TaskGroup() as group,
     ):
         crowd = Crowd(sidecar, group)
@@ -287,7 +291,7 @@ async def test_who_still_waits_at_the_end_of_the_drain_is_told(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("size", [0, 1])
-async def test_a_broken_stream_goes_on_only_where_there_is_room(tmp_path: Path, size: int) -> None:
+async def test_a_broken_stream_goes_on_only_where_there_is_room(shared: Sidecar, size: int) -> None:
     """What takes up a stream is a request like any other to the backend that gets it."""
     gate, words = asyncio.Event(), answers.words("p")
 
@@ -302,7 +306,7 @@ async def test_a_broken_stream_goes_on_only_where_there_is_room(tmp_path: Path, 
         routes = config["routes"]
         assert isinstance(routes, dict)
         routes["busy"] = {"targets": [{"backend": "f", "model": "busy"}]}
-        async with Sidecar(tmp_path, config) as sidecar, asyncio.TaskGroup() as group:
+        async with shared.playing(config) as sidecar, asyncio.TaskGroup() as group:
             busy = group.create_task(sidecar.ask(chat("busy")))
             await f.seen()
             task = group.create_task(sidecar.ask(chat(stream=True)))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.e2e.client import chat
@@ -13,6 +11,8 @@ from tests.fakes import behaviours as b
 from tests.fakes.answers import text_of
 from tests.fakes.backend import Backend
 from tests.fakes.seen import Seen
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 STRAY_BODY = answers.dump(
     {
@@ -85,9 +85,11 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("behaviour", ANSWERS.values(), ids=ANSWERS.keys())
-async def test_an_odd_answer_is_a_whole_one_or_none(tmp_path: Path, behaviour: b.Behaviour) -> None:
+async def test_an_odd_answer_is_a_whole_one_or_none(
+    shared: Sidecar, behaviour: b.Behaviour
+) -> None:
     p, f = Backend("p", behaviour, behaviour), Backend("f")
-    async with p, f, Sidecar(tmp_path, chain(p, f)) as sidecar:
+    async with p, f, shared.playing(chain(p, f)) as sidecar:
         for _ in range(4):
             got = await sidecar.ask(chat())
             assert got.status == 200
@@ -97,9 +99,9 @@ async def test_an_odd_answer_is_a_whole_one_or_none(tmp_path: Path, behaviour: b
 
 
 @pytest.mark.parametrize("name", ["two lengths", "a size with 0x", "an unknown coding"])
-async def test_with_nowhere_to_go_it_is_an_error(tmp_path: Path, name: str) -> None:
+async def test_with_nowhere_to_go_it_is_an_error(shared: Sidecar, name: str) -> None:
     p = Backend("p", rest=ANSWERS[name])
-    async with p, Sidecar(tmp_path, chain(p, retry={"attempts": 0})) as sidecar:
+    async with p, shared.playing(chain(p, retry={"attempts": 0})) as sidecar:
         got = await sidecar.ask(chat())
         assert got.status == 502
         assert got.code in {"protocol", "truncated"}

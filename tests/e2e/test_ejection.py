@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +20,8 @@ from tests.fakes.answers import text_of
 from tests.fakes.backend import Backend, refusing_port
 from tests.fakes.seen import Seen
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 DOWN = b.status(503, "the fake is being mended")
 ONE_TRY: Config = {"attempts": 0}
 
@@ -32,13 +33,13 @@ def soon(**more: object) -> Config:
 
 @asynccontextmanager
 async def stage(
-    folder: Path, *fakes: Backend, breakers: Mapping[str, Any] | None = None, **route: Any
+    shared: Sidecar, *fakes: Backend, breakers: Mapping[str, Any] | None = None, **route: Any
 ) -> AsyncIterator[Sidecar]:
     async with AsyncExitStack() as stack:
         for fake in fakes:
             await stack.enter_async_context(fake)
         config = chain(*fakes, backends=breakers, **{"retry": ONE_TRY, **route})
-        yield await stack.enter_async_context(Sidecar(folder, config))
+        yield await stack.enter_async_context(shared.playing(config))
 
 
 async def ejected(sidecar: Sidecar, count: int = 5) -> list[Got]:
@@ -55,10 +56,11 @@ async def status_of(sidecar: Sidecar, name: str) -> dict[str, Any]:
 
 
 async def test_after_five_failures_a_backend_is_ejected_and_everybody_is_told(
-    tmp_path: Path,
+    shared: Sidecar,
 ) -> None:
     p, f = Backend("p", rest=DOWN), Backend("f")
-    async with stage(tmp_path, p, f) as sidecar:
+    async with stage(shared, p, f) as sidecar:
+        before = len(sidecar.log)
         for got in await ejected(sidecar, 12):
             assert got.text == text_of("f")
         assert (len(p.requests), len(f.requests)) == (5, 12)
@@ -80,17 +82,17 @@ async def test_after_five_failures_a_backend_is_ejected_and_everybody_is_told(
         code, table = await sidecar.command("status")
         assert code == 0
         assert "ejected (" in table
-        (line,) = [line for line in sidecar.log if line["level"] == "warning"]
+        (line,) = [line for line in sidecar.log[before:] if line["level"] == "warning"]
         assert line["backend"] == "p"
         assert "is ejected for" in str(line["event"])
 
 
 async def test_row_4_a_backend_that_is_ejected_meanwhile_is_not_asked_again(
-    tmp_path: Path,
+    shared: Sidecar,
 ) -> None:
     p, f = Backend("p", rest=DOWN), Backend("f")
     quick = {"attempts": 2, "backoff": {"base": "10ms", "cap": "20ms"}}
-    async with stage(tmp_path, p, f, retry=quick) as sidecar:
+    async with stage(shared, p, f, retry=quick) as sidecar:
         assert (await sidecar.ask(chat())).text == text_of("f")
         assert len(p.requests) == 3
         assert (await sidecar.ask(chat())).text == text_of("f")
@@ -98,25 +100,25 @@ async def test_row_4_a_backend_that_is_ejected_meanwhile_is_not_asked_again(
 
 
 async def test_row_4_retries_that_wait_while_others_see_it_ejected_are_not_made(
-    tmp_path: Path,
+    shared: Sidecar,
 ) -> None:
     p, f = Backend("p", rest=DOWN), Backend("f")
     late = {"attempts": 1, "backoff": {"base": "2s", "cap": "2s"}}
-    async with stage(tmp_path, p, f, retry=late) as sidecar:
+    async with stage(shared, p, f, retry=late) as sidecar:
         async with asyncio.TaskGroup() as group:
             crowd = [group.create_task(sidecar.ask(chat())) for _ in range(4)]
         assert {task.result().text for task in crowd} == {text_of("f")}
         assert 5 <= len(p.requests) < 8, "four failures, and the first retry was the fifth"
 
 
-async def test_a_crowd_that_fails_at_once_ejects_once(tmp_path: Path) -> None:
+async def test_a_crowd_that_fails_at_once_ejects_once(shared: Sidecar) -> None:
     go = asyncio.Event()
 
     def together(seen: Seen) -> b.Steps:
         return (b.Until(go), *DOWN(seen))
 
     p, f = Backend("p", rest=together), Backend("f")
-    async with stage(tmp_path, p, f) as sidecar:
+    async with stage(shared, p, f) as sidecar:
         async with asyncio.TaskGroup() as group:
             asked = [group.create_task(sidecar.ask(chat())) for _ in range(20)]
             await p.seen(20)
@@ -125,24 +127,24 @@ async def test_a_crowd_that_fails_at_once_ejects_once(tmp_path: Path) -> None:
         assert (await status_of(sidecar, "p"))["breaker"]["openings"] == 1
 
 
-async def test_the_share_of_failures_ejects_too(tmp_path: Path) -> None:
+async def test_the_share_of_failures_ejects_too(shared: Sidecar) -> None:
     p, f = Backend("p"), Backend("f")
     p.script = [b.well(), DOWN] * 50
     few = {"p": {"breaker": {"rate": {"share": 0.5, "window": "60s", "calls": 6}}}}
-    async with stage(tmp_path, p, f, breakers=few) as sidecar:
+    async with stage(shared, p, f, breakers=few) as sidecar:
         await ejected(sidecar, 10)
         assert len(p.requests) == 6
         why = (await status_of(sidecar, "p"))["breaker"]["why"]
         assert "3 failures in 6 calls" in why
 
 
-async def test_slow_calls_eject_where_that_is_asked(tmp_path: Path) -> None:
+async def test_slow_calls_eject_where_that_is_asked(shared: Sidecar) -> None:
     def slowly(seen: Seen) -> b.Steps:
         return (b.Pause(0.3), *b.well()(seen))
 
     p, f = Backend("p", rest=slowly), Backend("f")
     slow = {"p": {"breaker": {"slow": {"share": 1, "first_token": "200ms", "calls": 3}}}}
-    async with stage(tmp_path, p, f, breakers=slow) as sidecar:
+    async with stage(shared, p, f, breakers=slow) as sidecar:
         for _ in range(4):
             await sidecar.ask(chat())
         assert len(p.requests) == 4, "only streams are timed"
@@ -153,14 +155,14 @@ async def test_slow_calls_eject_where_that_is_asked(tmp_path: Path) -> None:
 # --- and back ---------------------------------------------------------------------------------
 
 
-async def test_few_trials_at_once_after_a_rest(tmp_path: Path) -> None:
+async def test_few_trials_at_once_after_a_rest(shared: Sidecar) -> None:
     go = asyncio.Event()
 
     def held(seen: Seen) -> b.Steps:
         return (b.Until(go), *b.well()(seen))
 
     p, f = Backend("p", rest=DOWN), Backend("f")
-    async with stage(tmp_path, p, f, breakers={"p": soon()}) as sidecar:
+    async with stage(shared, p, f, breakers={"p": soon()}) as sidecar:
         await ejected(sidecar)
         p.rest = held
         await sidecar.until_metric(
@@ -178,14 +180,14 @@ async def test_few_trials_at_once_after_a_rest(tmp_path: Path) -> None:
         assert (await status_of(sidecar, "p"))["breaker"]["state"] == "closed"
 
 
-async def test_it_comes_back_by_degrees(tmp_path: Path) -> None:
+async def test_it_comes_back_by_degrees(shared: Sidecar) -> None:
     go = asyncio.Event()
 
     def held(seen: Seen) -> b.Steps:
         return (b.Until(go), *b.well()(seen))
 
     p, f = Backend("p", rest=DOWN), Backend("f")
-    async with stage(tmp_path, p, f, breakers={"p": soon()}) as sidecar:
+    async with stage(shared, p, f, breakers={"p": soon()}) as sidecar:
         await ejected(sidecar)
         p.rest = b.well()
 
@@ -204,14 +206,14 @@ async def test_it_comes_back_by_degrees(tmp_path: Path) -> None:
             go.set()
 
 
-async def test_alone_it_gets_all_that_comes_while_it_comes_back(tmp_path: Path) -> None:
+async def test_alone_it_gets_all_that_comes_while_it_comes_back(shared: Sidecar) -> None:
     go = asyncio.Event()
 
     def held(seen: Seen) -> b.Steps:
         return (b.Until(go), *b.well()(seen))
 
     p = Backend("p", rest=DOWN)
-    async with stage(tmp_path, p, breakers={"p": soon(trials=1)}) as sidecar:
+    async with stage(shared, p, breakers={"p": soon(trials=1)}) as sidecar:
         await ejected(sidecar)
         p.rest = b.well()
 
@@ -233,12 +235,12 @@ async def test_alone_it_gets_all_that_comes_while_it_comes_back(tmp_path: Path) 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_row_29_when_all_are_ejected_each_is_told_with_its_reason(
-    tmp_path: Path, dialect: str, stream: bool
+    shared: Sidecar, dialect: str, stream: bool
 ) -> None:
     p, f = Backend("p", rest=DOWN), Backend("f")
     with refusing_port() as port:
         closed = {"f": {"base_url": f"http://127.0.0.1:{port}/v1"}}
-        async with stage(tmp_path, p, f, breakers=closed) as sidecar:
+        async with stage(shared, p, f, breakers=closed) as sidecar:
             await ejected(sidecar)
             got = await sidecar.ask(ask_in(dialect, stream=stream), PATHS[dialect])
     assert got.status in {503, 529}
@@ -249,10 +251,10 @@ async def test_row_29_when_all_are_ejected_each_is_told_with_its_reason(
     assert len(p.requests) == 5
 
 
-async def test_a_refusal_takes_no_time(tmp_path: Path) -> None:
+async def test_a_refusal_takes_no_time(shared: Sidecar) -> None:
     p = Backend("p", rest=b.silent)
     quick = {"p": {"timeouts": {"first_token": "50ms", "whole": "50ms"}}}
-    async with stage(tmp_path, p, breakers=quick) as sidecar:
+    async with stage(shared, p, breakers=quick) as sidecar:
         await ejected(sidecar)
         # an attempt may be over before the backend has read it
         before = (await sidecar.metrics()).value("attempts_total", backend="p")
@@ -263,10 +265,10 @@ async def test_a_refusal_takes_no_time(tmp_path: Path) -> None:
         assert (await sidecar.metrics()).value("attempts_total", backend="p") == before == 5
 
 
-async def test_a_route_may_rather_try_the_one_whose_rest_ends_first(tmp_path: Path) -> None:
+async def test_a_route_may_rather_try_the_one_whose_rest_ends_first(shared: Sidecar) -> None:
     p, f = Backend("p", rest=DOWN), Backend("f", rest=DOWN)
     rests = {"p": {"breaker": {"rest": "4m"}}, "f": {"breaker": {"rest": "2m"}}}
-    async with stage(tmp_path, p, f, breakers=rests, when_all_open="try") as sidecar:
+    async with stage(shared, p, f, breakers=rests, when_all_open="try") as sidecar:
         await ejected(sidecar)
         assert (len(p.requests), len(f.requests)) == (5, 5)
         refused = await sidecar.ask(chat())
@@ -300,10 +302,10 @@ def two_models(p: Backend, f: Backend) -> Config:
 
 
 async def test_a_model_that_fails_does_not_eject_the_others_of_its_backend(
-    tmp_path: Path,
+    shared: Sidecar,
 ) -> None:
     p, f = Backend("p", rest=by_model), Backend("f")
-    async with p, f, Sidecar(tmp_path, two_models(p, f)) as sidecar:
+    async with p, f, shared.playing(two_models(p, f)) as sidecar:
         for _ in range(8):
             assert (await sidecar.ask(chat("sick"))).text == text_of("f")
             assert (await sidecar.ask(chat("sound"))).text == text_of("p")
@@ -321,10 +323,10 @@ async def test_a_model_that_fails_does_not_eject_the_others_of_its_backend(
 
 
 async def test_a_backend_that_cannot_be_reached_is_ejected_with_all_its_models(
-    tmp_path: Path,
+    shared: Sidecar,
 ) -> None:
     p, f = Backend("p", rest=b.reset), Backend("f")
-    async with p, f, Sidecar(tmp_path, two_models(p, f)) as sidecar:
+    async with p, f, shared.playing(two_models(p, f)) as sidecar:
         for _ in range(5):
             assert (await sidecar.ask(chat("sick"))).text == text_of("f")
         before = len(p.requests)
@@ -336,10 +338,10 @@ async def test_a_backend_that_cannot_be_reached_is_ejected_with_all_its_models(
 
 
 async def test_an_ejection_outlives_a_reload_and_new_numbers_count_at_once(
-    tmp_path: Path,
+    shared: Sidecar,
 ) -> None:
     p, f = Backend("p", rest=DOWN), Backend("f")
-    async with stage(tmp_path, p, f) as sidecar:
+    async with stage(shared, p, f) as sidecar:
         await ejected(sidecar, 3)
         fewer = chain(p, f, backends={"p": {"breaker": {"failures": 4}}}, retry=ONE_TRY)
         await sidecar.reload(fewer)

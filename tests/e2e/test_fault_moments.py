@@ -9,25 +9,29 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from tests.e2e import client as raw
 from tests.e2e.client import HANG, Got
 from tests.e2e.crossing import DIALECTS, PATHS, RESPONSES, chat
 from tests.e2e.faults.hearing import Heard, hear
 from tests.e2e.faults.held import moment
-from tests.e2e.harness import NEVER_EJECTED, Config, Sidecar, chain, until
+from tests.e2e.harness import NEVER_EJECTED, NOBODY, Config, Sidecar, chain, until
 from tests.fakes import behaviours as b
 from tests.fakes import voices
 from tests.fakes.answers import text_of
 from tests.fakes.backend import Backend, refusing_port
 from tests.fakes.seen import Seen
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LEAVES = 5.0  # seconds; the promise is one, a test allows five times as much
 MIB = 1024 * 1024
@@ -51,30 +55,40 @@ class Stage:
         return hear(self.dialect, got)
 
 
+KEYS = {"ONE": "key-number-one", "TWO": "key-number-two", "SIX": "key-number-six"}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sidecar]:
+    """One for all tests that do not ask for its memory or its end."""
+    async with Sidecar(tmp_path_factory.mktemp("moments"), NOBODY, env=KEYS) as sidecar:
+        yield sidecar
+
+
 @asynccontextmanager
 async def stage(
-    folder: Path,
+    playing: Callable[[Config], AbstractAsyncContextManager[Sidecar]],
     primary: Backend,
     fallback: Backend | None = None,
     *,
     top: Config | None = None,
     **route: Any,
 ) -> AsyncIterator[Stage]:
-    """A primary, perhaps a fallback, and a sidecar before them."""
+    """A primary, perhaps a fallback, and before them the sidecar of `playing`."""
     async with AsyncExitStack() as stack:
         fakes = [await stack.enter_async_context(primary)]
         if fallback is not None:
             fakes.append(await stack.enter_async_context(fallback))
         config = {**chain(*fakes, **route), **(top or {})}
-        sidecar = await stack.enter_async_context(Sidecar(folder, config))
+        sidecar = await stack.enter_async_context(playing(config))
         yield Stage(sidecar, primary.dialect)
 
 
 @moment(1, STREAMED, WHOLE)
-async def test_row_1_the_primary_rests_until_it_said(tmp_path: Path, dialect: str) -> None:
+async def test_row_1_the_primary_rests_until_it_said(shared: Sidecar, dialect: str) -> None:
     p = Backend("p", rest=b.rate_limited("60"), dialect=dialect)
     f = Backend("f", dialect=dialect)
-    async with stage(tmp_path, p, f) as on:
+    async with stage(shared.playing, p, f) as on:
         for stream in (True, False, True):
             assert (await on.hears(stream=stream)).text == text_of("f")
         assert (len(p.requests), len(f.requests)) == (1, 3)
@@ -84,9 +98,9 @@ async def test_row_1_the_primary_rests_until_it_said(tmp_path: Path, dialect: st
 
 
 @moment(2, STREAMED, WHOLE)
-async def test_row_2_a_crowd_does_not_storm_the_primary(tmp_path: Path, dialect: str) -> None:
+async def test_row_2_a_crowd_does_not_storm_the_primary(shared: Sidecar, dialect: str) -> None:
     p, f = Backend("p", rest=b.rate_limited(), dialect=dialect), Backend("f", dialect=dialect)
-    async with stage(tmp_path, p, f) as on:
+    async with stage(shared.playing, p, f) as on:
 
         async def ask_five_times() -> None:
             for number in range(5):
@@ -101,23 +115,24 @@ async def test_row_2_a_crowd_does_not_storm_the_primary(tmp_path: Path, dialect:
 
 @moment(3, STREAMED, WHOLE)
 async def test_row_3_without_budget_the_fallback_is_asked_at_once(
-    tmp_path: Path, dialect: str
+    shared: Sidecar, dialect: str
 ) -> None:
     p, f = Backend("p", rest=b.status(500), dialect=dialect), Backend("f", dialect=dialect)
     budget: Config = {"retry_budget": {"share": 0, "floor": "0/s"}}
-    async with stage(tmp_path, p, f, top=budget) as on:
+    async with stage(shared.playing, p, f, top=budget) as on:
+        before = (await shared.metrics()).value("retry_budget_exhausted_total")
         for stream in (True, False):
             assert (await on.hears(stream=stream)).text == text_of("f")
         assert (len(p.requests), len(f.requests)) == (2, 2)
-        assert (await on.sidecar.metrics()).value("retry_budget_exhausted_total") >= 1
+        assert (await shared.metrics()).value("retry_budget_exhausted_total") > before
 
 
 @moment(4, STREAMED, WHOLE)
-async def test_row_4_retries_add_about_a_fifth(tmp_path: Path, dialect: str) -> None:
+async def test_row_4_retries_add_about_a_fifth(shared: Sidecar, dialect: str) -> None:
     p, f = Backend("p", rest=b.status(503), dialect=dialect), Backend("f", dialect=dialect)
     budget: Config = {"retry_budget": {"share": 0.2, "floor": "1/s"}}
     never = {"p": NEVER_EJECTED}
-    async with stage(tmp_path, p, f, top=budget, backends=never) as on:
+    async with stage(shared.playing, p, f, top=budget, backends=never) as on:
         start = time.monotonic()
         for number in range(60):
             assert (await on.hears(stream=number % 2 == 0)).text == text_of("f")
@@ -127,10 +142,10 @@ async def test_row_4_retries_add_about_a_fifth(tmp_path: Path, dialect: str) -> 
 
 @moment(5, STREAMED, WHOLE)
 async def test_row_5_a_pooled_connection_that_was_dead_is_nobodys_fault(
-    tmp_path: Path, dialect: str
+    shared: Sidecar, dialect: str
 ) -> None:
     p, f = Backend("p", rest=b.dead_when_reused, dialect=dialect), Backend("f", dialect=dialect)
-    async with stage(tmp_path, p, f, retry={"attempts": 0}) as on:
+    async with stage(shared.playing, p, f, retry={"attempts": 0}) as on:
         for stream in (False, True, True, False):
             assert (await on.hears(stream=stream)).text == text_of("p")
         metrics = await on.sidecar.metrics()
@@ -138,17 +153,17 @@ async def test_row_5_a_pooled_connection_that_was_dead_is_nobodys_fault(
         assert not f.requests
 
 
-async def test_a_sidecar_that_gave_up_tells_the_client_not_to_try_again(tmp_path: Path) -> None:
-    async with stage(tmp_path, Backend("p", rest=b.status(503))) as on:
+async def test_a_sidecar_that_gave_up_tells_the_client_not_to_try_again(shared: Sidecar) -> None:
+    async with stage(shared.playing, Backend("p", rest=b.status(503))) as on:
         got = await on.ask()
         assert (got.status, got.headers.get("x-should-retry")) == (503, "false")
         assert got.headers["x-sidecar-attempts"] == "3"
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_deadline_ends_every_wait(tmp_path: Path, stream: bool) -> None:
+async def test_a_deadline_ends_every_wait(shared: Sidecar, stream: bool) -> None:
     p = Backend("p", rest=b.silent)
-    async with stage(tmp_path, p, deadline="500ms") as on:
+    async with stage(shared.playing, p, deadline="500ms") as on:
         got = await on.ask(stream=stream)
         assert (got.status, got.code) == (504, "deadline_exceeded")
         assert got.seconds < 5
@@ -157,18 +172,18 @@ async def test_a_deadline_ends_every_wait(tmp_path: Path, stream: bool) -> None:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_a_short_deadline_leaves_time_for_the_next_target(
-    tmp_path: Path, dialect: str
+    shared: Sidecar, dialect: str
 ) -> None:
     p, f = Backend("p", rest=b.silent, dialect=dialect), Backend("f", dialect=dialect)
-    async with stage(tmp_path, p, f, deadline="4s") as on:
+    async with stage(shared.playing, p, f, deadline="4s") as on:
         assert (await on.hears(stream=True)).text == text_of("f")
         metrics = await on.sidecar.idle()
         assert metrics.value("attempts_total", backend="p", outcome="timeout") == 1
         assert metrics.value("backend_up", backend="p") == 1, "nobody is blamed for a hurry"
 
 
-async def test_the_deadline_of_the_clients_sdk_travels(tmp_path: Path) -> None:
-    async with stage(tmp_path, Backend("p", rest=b.silent)) as on:
+async def test_the_deadline_of_the_clients_sdk_travels(shared: Sidecar) -> None:
+    async with stage(shared.playing, Backend("p", rest=b.silent)) as on:
         got = await on.sidecar.ask(raw.chat(), headers={"x-stainless-read-timeout": "1"})
         assert got.status == 504
         assert got.seconds < 10
@@ -176,12 +191,12 @@ async def test_the_deadline_of_the_clients_sdk_travels(tmp_path: Path) -> None:
 
 @moment(15, STREAMED, WHOLE)
 async def test_row_15_it_is_tried_now_and_then_and_answers_soon_after_its_recovery(
-    tmp_path: Path, dialect: str, stream: bool
+    shared: Sidecar, dialect: str, stream: bool
 ) -> None:
     """A minute and a request every four seconds, scaled down by thirty: 2 s, and 0.13 s."""
     p, f = Backend("p", rest=b.status(503), dialect=dialect), Backend("f", dialect=dialect)
     breaker: Config = {"p": {"breaker": {"rest": "1s", "ceiling": "10s"}}}
-    async with stage(tmp_path, p, f, backends=breaker) as on:
+    async with stage(shared.playing, p, f, backends=breaker) as on:
         asked, start = 0, time.monotonic()
         while time.monotonic() - start < 2.0:
             assert (await on.hears(stream=stream)).text == text_of("f")
@@ -200,7 +215,7 @@ async def test_row_15_it_is_tried_now_and_then_and_answers_soon_after_its_recove
 async def test_row_24_memory_stays_bounded(tmp_path: Path, dialect: str, stream: bool) -> None:
     hostile = (b.endless_header, b.endless_headers, b.endless_body, b.endless_body)
     p, f = Backend("p", *hostile, dialect=dialect), Backend("f", dialect=dialect)
-    async with stage(tmp_path, p, f, retry={"attempts": 0}) as on:
+    async with stage(partial(Sidecar, tmp_path), p, f, retry={"attempts": 0}) as on:
         before = on.sidecar.rss
         async with asyncio.TaskGroup() as group:
             asked = [group.create_task(on.hears(stream=stream)) for _ in hostile]
@@ -211,36 +226,35 @@ async def test_row_24_memory_stays_bounded(tmp_path: Path, dialect: str, stream:
 
 @moment(25, STREAMED, WHOLE)
 async def test_row_25_each_further_key_is_tried_once_and_the_good_one_stays(
-    tmp_path: Path, dialect: str, stream: bool
+    shared: Sidecar, dialect: str, stream: bool
 ) -> None:
-    keys = {"ONE": "key-number-one", "TWO": "key-number-two", "SIX": "key-number-six"}
     refused = b.status(401, "bad key", "invalid_api_key")
 
     def play(seen: Seen) -> b.Steps:
-        good = seen.header("authorization") == f"Bearer {keys['SIX']}"
+        good = seen.header("authorization") == f"Bearer {KEYS['SIX']}"
         return (b.well() if good else refused)(seen)
 
     p, f = Backend("p", rest=play, dialect=dialect), Backend("f", dialect=dialect)
     auth: Config = {"bearer": {"env": "ONE"}, "further": [{"env": "TWO"}, {"env": "SIX"}]}
     async with p, f:
         config = chain(p, f, backends={"p": {"auth": auth}})
-        async with Sidecar(tmp_path, config, env=keys) as sidecar:
+        async with shared.playing(config) as sidecar:
             on = Stage(sidecar, dialect)
             for _ in range(2):
                 assert (await on.hears(stream=stream)).text == text_of("p")
             metrics = await sidecar.metrics()
             assert metrics.value("attempts_total", backend="p", outcome="auth") == 2
     told = [(seen.header("authorization") or "").removeprefix("Bearer ") for seen in p.requests]
-    assert told == [*keys.values(), keys["SIX"]]
+    assert told == [*KEYS.values(), KEYS["SIX"]]
     assert not f.requests
 
 
 @moment(27, STREAMED, WHOLE)
-async def test_row_27_the_client_leaves(tmp_path: Path, dialect: str, stream: bool) -> None:
+async def test_row_27_the_client_leaves(shared: Sidecar, dialect: str, stream: bool) -> None:
     """Before the head, before the first token, in mid-answer."""
     silences = (b.silent, b.opened(b.Silence(), greet=True), b.cut(b.Silence()))
     p, f = Backend("p", *silences, dialect=dialect), Backend("f", dialect=dialect)
-    async with stage(tmp_path, p, f) as on:
+    async with stage(shared.playing, p, f) as on:
         for number in range(1, 4):
             async with asyncio.TaskGroup() as group:
                 call = group.create_task(on.ask(stream=stream))
@@ -258,7 +272,7 @@ async def test_row_27_the_client_leaves(tmp_path: Path, dialect: str, stream: bo
 
 @moment(27, STREAMED)
 async def test_row_27_who_leaves_with_the_whole_answer_did_not_leave_early(
-    tmp_path: Path, dialect: str
+    shared: Sidecar, dialect: str
 ) -> None:
     """The backend holds its connection open behind the answer; the client hangs up at once."""
     body = json.dumps(chat(dialect, stream=True)).encode()
@@ -267,7 +281,7 @@ async def test_row_27_who_leaves_with_the_whole_answer_did_not_leave_early(
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     p = Backend("p", rest=lambda seen: (*tuple(b.well()(seen))[:-1], b.Silence()), dialect=dialect)
-    async with stage(tmp_path, p) as on:
+    async with stage(shared.playing, p) as on:
         for _ in range(3):
             reader, writer = await asyncio.open_connection("127.0.0.1", on.sidecar.data_port)
             writer.write(head.encode() + body)
@@ -283,10 +297,10 @@ async def test_row_27_who_leaves_with_the_whole_answer_did_not_leave_early(
 
 @moment(27, STREAMED)
 async def test_row_27_the_client_leaves_a_stream_that_it_hears(
-    tmp_path: Path, dialect: str
+    shared: Sidecar, dialect: str
 ) -> None:
     p = Backend("p", b.cut(b.Silence()), dialect=dialect)
-    async with stage(tmp_path, p) as on:
+    async with stage(shared.playing, p) as on:
         body, path = chat(dialect, stream=True), PATHS[dialect]
         async with asyncio.timeout(HANG), on.sidecar.opened(body, path=path) as reply:
             assert await reply.content.readany()
@@ -296,9 +310,9 @@ async def test_row_27_the_client_leaves_a_stream_that_it_hears(
 
 
 @moment(27, WHOLE)
-async def test_row_27_the_client_leaves_while_a_retry_waits(tmp_path: Path, dialect: str) -> None:
+async def test_row_27_the_client_leaves_while_a_retry_waits(shared: Sidecar, dialect: str) -> None:
     p = Backend("p", b.rate_limited("2"), dialect=dialect)
-    async with stage(tmp_path, p) as on:
+    async with stage(shared.playing, p) as on:
         async with asyncio.TaskGroup() as group:
             call = group.create_task(on.ask())
             seen = await p.seen()
@@ -314,7 +328,7 @@ async def test_row_28_a_slow_reader_slows_the_backend(tmp_path: Path, dialect: s
     count = 180 if dialect == RESPONSES else 600
     words = [f"{number:06d} " + "x" * 65536 for number in range(count)]
     p = Backend("p", rest=b.well(words), dialect=dialect)
-    async with stage(tmp_path, p) as on:
+    async with stage(partial(Sidecar, tmp_path), p) as on:
         before = on.sidecar.rss
         body, path = chat(dialect, stream=True), PATHS[dialect]
         async with on.sidecar.opened(body, path=path) as reply:
@@ -337,10 +351,10 @@ async def test_row_28_a_slow_reader_slows_the_backend(tmp_path: Path, dialect: s
 
 
 @moment(29, STREAMED, WHOLE)
-async def test_row_29_all_targets_rest(tmp_path: Path, dialect: str, stream: bool) -> None:
+async def test_row_29_all_targets_rest(shared: Sidecar, dialect: str, stream: bool) -> None:
     p = Backend("p", rest=b.rate_limited("60"), dialect=dialect)
     f = Backend("f", rest=b.rate_limited("50"), dialect=dialect)
-    async with stage(tmp_path, p, f) as on:
+    async with stage(shared.playing, p, f) as on:
         first = await on.ask(stream=stream)
         assert (first.status, "retry-after" in first.headers) == (429, True)
         second = await on.ask(stream=stream)
@@ -353,7 +367,7 @@ async def test_row_29_all_targets_rest(tmp_path: Path, dialect: str, stream: boo
 
 
 @moment(30, STREAMED, WHOLE)
-async def test_row_30_every_target_has_its_own_plain_reason(tmp_path: Path, dialect: str) -> None:
+async def test_row_30_every_target_has_its_own_plain_reason(shared: Sidecar, dialect: str) -> None:
     prefix = voices.VOICES[dialect].prefix
     p, f = Backend("p", dialect=dialect), Backend("f", dialect=dialect)
     with refusing_port() as closed:
@@ -361,7 +375,7 @@ async def test_row_30_every_target_has_its_own_plain_reason(tmp_path: Path, dial
             "p": {"base_url": f"http://nowhere.invalid{prefix}"},
             "f": {"base_url": f"http://127.0.0.1:{closed}{prefix}"},
         }
-        async with p, f, Sidecar(tmp_path, chain(p, f, backends=addresses)) as sidecar:
+        async with p, f, shared.playing(chain(p, f, backends=addresses)) as sidecar:
             for stream in (True, False):
                 got = await Stage(sidecar, dialect).ask(stream=stream)
                 assert got.status in {502, 503}
@@ -372,11 +386,11 @@ async def test_row_30_every_target_has_its_own_plain_reason(tmp_path: Path, dial
 
 @moment(31, STREAMED)
 async def test_row_31_a_stream_ends_on_the_configuration_that_it_began_with(
-    tmp_path: Path, dialect: str
+    shared: Sidecar, dialect: str
 ) -> None:
     go = asyncio.Event()
     old, new = Backend("old", rest=b.gated(go), dialect=dialect), Backend("new", dialect=dialect)
-    async with old, new, Sidecar(tmp_path, chain(old)) as sidecar:
+    async with old, new, shared.playing(chain(old)) as sidecar:
         on = Stage(sidecar, dialect)
         async with asyncio.TaskGroup() as group:
             call = group.create_task(on.hears(stream=True))
@@ -389,11 +403,11 @@ async def test_row_31_a_stream_ends_on_the_configuration_that_it_began_with(
 
 @moment(31, WHOLE)
 async def test_row_31_an_answer_comes_from_the_configuration_that_it_was_asked_of(
-    tmp_path: Path, dialect: str
+    shared: Sidecar, dialect: str
 ) -> None:
     go = asyncio.Event()
     old, new = Backend("old", rest=b.gated(go), dialect=dialect), Backend("new", dialect=dialect)
-    async with old, new, Sidecar(tmp_path, chain(old)) as sidecar:
+    async with old, new, shared.playing(chain(old)) as sidecar:
         on = Stage(sidecar, dialect)
         async with asyncio.TaskGroup() as group:
             call = group.create_task(on.hears())
@@ -411,7 +425,7 @@ async def test_row_32_a_stream_ends_well_within_the_drain(
     go = asyncio.Event()
     p = Backend("p", rest=b.gated(go), dialect=dialect)
     drain: Config = {"drain": {"mode": mode, "settle": "200ms", "limit": "60s"}}
-    async with stage(tmp_path, p, top=drain) as on:
+    async with stage(partial(Sidecar, tmp_path), p, top=drain) as on:
         async with asyncio.TaskGroup() as group:
             call = group.create_task(on.hears(stream=True))
             await p.seen()
@@ -429,7 +443,7 @@ async def test_row_32_past_the_drain_the_stream_ends_honestly(
 ) -> None:
     p = Backend("p", rest=b.gated(asyncio.Event()), dialect=dialect)
     drain: Config = {"drain": {"mode": mode, "settle": "100ms", "limit": "1s"}}
-    async with stage(tmp_path, p, top=drain) as on:
+    async with stage(partial(Sidecar, tmp_path), p, top=drain) as on:
         async with asyncio.TaskGroup() as group:
             call = group.create_task(on.hears(stream=True))
             await p.seen()

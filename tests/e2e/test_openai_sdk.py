@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import openai
 import pytest
+import pytest_asyncio
 from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 
@@ -24,19 +24,22 @@ WEATHER: ChatCompletionToolParam = {
 }
 
 
-@pytest.fixture
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def backend() -> AsyncIterator[Backend]:
     async with Backend("p") as fake:
         yield fake
 
 
-@pytest.fixture
-async def sidecar(backend: Backend, tmp_path: Path) -> AsyncIterator[Sidecar]:
-    async with Sidecar(tmp_path, chain(backend, models=["chat", "fast", "gpt-4o*"])) as running:
-        yield running
+@pytest_asyncio.fixture(loop_scope="module")
+async def sidecar(backend: Backend, shared: Sidecar) -> AsyncIterator[Sidecar]:
+    async with shared.playing(chain(backend, models=["chat", "fast", "gpt-4o*"])):
+        yield shared
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def client(sidecar: Sidecar) -> AsyncIterator[AsyncOpenAI]:
     async with AsyncOpenAI(
         base_url=sidecar.base_url + "/v1", api_key="client-key", max_retries=0

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,19 +112,23 @@ async def heard(client: Client, first: StrictBackend, ask: Ask) -> Answer:
     return await work
 
 
-async def value(stage: Stage, route: str, result: str) -> float:
-    """How many replays of a route ended so; the whole page would take long to parse."""
-    page = (await stage.sidecar.admin("/metrics")).raw.decode()
-    labels = f'result="{result}",route="{route}",way="replay"'
-    (number,) = re.findall(rf"recoveries_total{{{labels}}} (\S+)", page)
-    return float(number)
+def recoveries(stage: Stage) -> list[tuple[str, list[str]]]:
+    """The route of each request and how its recoveries ended, as the log tells."""
+    lines: list[dict[str, Any]] = stage.sidecar.log
+    return [(line["route"], line["recoveries"]) for line in lines if "attempts" in line]
 
 
-async def until_value(stage: Stage, route: str, result: str, wanted: float) -> None:
-    async def fits() -> bool:
-        return await value(stage, route, result) == wanted
+def replays(stage: Stage, route: str) -> list[list[str]]:
+    """Those of one route; to scrape the metrics each time would take long."""
+    return [ends for name, ends in recoveries(stage) if name == route]
 
-    await until(fits, f"{route} has {wanted} replays that are {result}")
+
+async def until_replay(stage: Stage, route: str, result: str, before: list[list[str]]) -> None:
+    async def told() -> bool:
+        return len(replays(stage, route)) > len(before)
+
+    await until(told, f"a request of {route} is in the log")
+    assert replays(stage, route) == [*before, [f"replay: {result}"]]
 
 
 @pytest.mark.parametrize("fault", ["cut", "breaks"])
@@ -136,12 +139,12 @@ async def test_the_same_answer_goes_on(
 ) -> None:
     """The client's own SDK reads one whole answer, each word of it once."""
     name = f"{first}--{fault}--{second}--text"
-    before = await value(stage, name, "ok")
+    before = replays(stage, name)
     ask = Ask(name, True, "hi", system="a tester")
     answer = await heard(stage.clients[client], stage.first[first], ask)
     assert (answer.text, answer.stop) == (SAID, Stop.END)
     assert answer.tokens is not None and answer.tokens.output == model.OUTPUT
-    await until_value(stage, name, "ok", before + 1)
+    await until_replay(stage, name, "ok", before)
 
 
 @pytest.mark.parametrize(("first", "second"), PAIRS)
@@ -150,7 +153,7 @@ async def test_another_answer_is_never_mixed_in(
     stage: Stage, client: str, first: str, second: str
 ) -> None:
     name = f"{first}--cut--{second}--text"
-    before = await value(stage, name, "failed")
+    before = replays(stage, name)
     stage.second[second].who = "Two"
     try:
         with pytest.raises(Failed) as caught:
@@ -160,7 +163,23 @@ async def test_another_answer_is_never_mixed_in(
         stage.second[second].who = "One"
     assert caught.value.why in (Why.IN_STREAM, Why.SERVER)
     assert caught.value.heard and SAID.startswith(caught.value.heard)
-    await until_value(stage, name, "failed", before + 1)
+    await until_replay(stage, name, "failed", before)
+
+
+async def test_the_metrics_count_what_the_log_tells(stage: Stage) -> None:
+    name = f"{OPENAI}--cut--{OPENAI}--text"
+    before = replays(stage, name)
+    await heard(stage.clients[OPENAI], stage.first[OPENAI], Ask(name, True, "hi"))
+    await until_replay(stage, name, "ok", before)
+    told = Counter((route, end) for route, ends in recoveries(stage) for end in ends)
+    counted = Counter(
+        {
+            (has["route"], f"{has['way']}: {has['result']}"): number
+            for name, has, number in (await stage.sidecar.metrics()).samples
+            if name == "llm_sidecar_recoveries_total" and number
+        }
+    )
+    assert counted == told
 
 
 @pytest.mark.parametrize("second", DIALECTS)
@@ -203,12 +222,12 @@ WORDS = answers.words("p")
 SAME = b.well(WORDS)
 
 
-async def ask(folder: Path, *fakes: Backend, **route: Any) -> tuple[Got, Sidecar]:
-    """One streamed request to a chain of fakes; the sidecar has ended when it returns."""
+async def ask(shared: Sidecar, *fakes: Backend, **route: Any) -> tuple[Got, Sidecar]:
+    """One streamed request to a chain of fakes; nothing is in flight when it returns."""
     async with AsyncExitStack() as stack:
         for fake in fakes:
             await stack.enter_async_context(fake)
-        sidecar = await stack.enter_async_context(Sidecar(folder, chain(*fakes, **route)))
+        sidecar = await stack.enter_async_context(shared.playing(chain(*fakes, **route)))
         got = await sidecar.ask(openai_chat(stream=True))
         await sidecar.idle()
     return got, sidecar
@@ -227,15 +246,15 @@ def check_broken(got: Got) -> None:
 
 
 async def test_the_target_that_broke_is_asked_once_more_when_nobody_else_can_go_on(
-    tmp_path: Path,
+    shared: Sidecar,
 ) -> None:
     p = Backend("p", b.cut(b.Reset()), rest=SAME)
-    got, _ = await ask(tmp_path, p)
+    got, _ = await ask(shared, p)
     check_whole(got)
     assert len(p.requests) == 2
 
 
-async def test_calls_that_came_all_at_once_are_never_spliced(tmp_path: Path) -> None:
+async def test_calls_that_came_all_at_once_are_never_spliced(shared: Sidecar) -> None:
     """Events tell calls one after the other, and could not tell how far the second one had come."""
 
     def frames(*pieces: tuple[int, str]) -> list[bytes]:
@@ -254,15 +273,15 @@ async def test_calls_that_came_all_at_once_are_never_spliced(tmp_path: Path) -> 
     p = Backend("p", rest=lambda _: b.flow(half, b.Close()))
     whole = frames((0, '{"city": "Bern"}'), (1, '{"city": "Chur"}'))
     f = Backend("f", rest=lambda _: b.flow([*whole, answers.DONE], b.Send(b.END)))
-    got, _ = await ask(tmp_path, p, f, retry={"attempts": 0})
+    got, _ = await ask(shared, p, f, retry={"attempts": 0})
     assert got.error is not None and got.events[-1]["error"] is got.error
     assert not got.done and got.finish is None
     assert got.code == "truncated"
 
 
-async def test_one_that_fell_silent_is_not_asked_again(tmp_path: Path) -> None:
+async def test_one_that_fell_silent_is_not_asked_again(shared: Sidecar) -> None:
     p = Backend("p", b.cut(b.Silence()), rest=SAME)
-    async with p, Sidecar(tmp_path, {**chain(p), "defaults": IDLE}) as sidecar:
+    async with p, shared.playing({**chain(p), "defaults": IDLE}) as sidecar:
         check_broken(await sidecar.ask(openai_chat(stream=True)))
     assert len(p.requests) == 1
 
@@ -271,39 +290,39 @@ IDLE: Config = {"timeouts": {"idle": "1s", "first_token": "1s"}}
 
 
 async def test_nobody_is_asked_to_go_on_for_a_client_that_has_waited_its_time(
-    tmp_path: Path,
+    shared: Sidecar,
 ) -> None:
     p, f = Backend("p", b.cut(b.Reset()), rest=SAME), Backend("f", rest=b.silent)
-    async with p, f, Sidecar(tmp_path, chain(p, f)) as sidecar:
+    async with p, f, shared.playing(chain(p, f)) as sidecar:
         told = {"x-stainless-read-timeout": "0.3"}
         check_broken(await sidecar.ask(openai_chat(stream=True), headers=told))
     assert (len(p.requests), len(f.requests)) == (1, 1)
 
 
-async def test_silence_in_the_middle_is_rescued_by_the_next_target(tmp_path: Path) -> None:
+async def test_silence_in_the_middle_is_rescued_by_the_next_target(shared: Sidecar) -> None:
     p, f = Backend("p", rest=b.cut(b.Silence())), Backend("f", rest=SAME)
-    async with p, f, Sidecar(tmp_path, {**chain(p, f), "defaults": IDLE}) as sidecar:
+    async with p, f, shared.playing({**chain(p, f), "defaults": IDLE}) as sidecar:
         check_whole(await sidecar.ask(openai_chat(stream=True)))
 
 
-async def test_each_further_target_is_tried(tmp_path: Path) -> None:
+async def test_each_further_target_is_tried(shared: Sidecar) -> None:
     p, f, g = (
         Backend("p", rest=b.cut(b.Reset())),
         Backend("f", rest=b.status(503)),
         Backend("g", rest=SAME),
     )
-    got, sidecar = await ask(tmp_path, p, f, g)
+    got, sidecar = await ask(shared, p, f, g)
     check_whole(got)
     line = await sidecar.request_line(got.headers["x-request-id"])
     assert line["recoveries"] == ["replay: failed", "replay: ok"]
     assert line["result"] == "ok"
 
 
-async def test_a_second_break_further_on_is_taken_up_again(tmp_path: Path) -> None:
+async def test_a_second_break_further_on_is_taken_up_again(shared: Sidecar) -> None:
     p = Backend("p", rest=b.cut(b.Reset(), after=10))
     f = Backend("f", rest=lambda seen: b.cut(b.Reset(), after=30)(_as(seen, "p")))
     g = Backend("g", rest=SAME)
-    got, _ = await ask(tmp_path, p, f, g)
+    got, _ = await ask(shared, p, f, g)
     check_whole(got)
 
 
@@ -312,16 +331,16 @@ def _as(seen: Seen, name: str) -> Seen:
     return Seen(name, seen.method, seen.target, seen.headers, seen.body, seen.at, 0)
 
 
-async def test_a_target_that_answers_whole_is_compared_too(tmp_path: Path) -> None:
+async def test_a_target_that_answers_whole_is_compared_too(shared: Sidecar) -> None:
     p = Backend("p", rest=b.cut(b.Reset()))
     f = Backend("f", rest=lambda seen: b.json_to_a_stream(_as(seen, "p")))
-    got, _ = await ask(tmp_path, p, f)
+    got, _ = await ask(shared, p, f)
     check_whole(got)
 
 
-async def test_usage_is_that_of_the_backend_that_went_on(tmp_path: Path) -> None:
+async def test_usage_is_that_of_the_backend_that_went_on(shared: Sidecar) -> None:
     p, f = Backend("p", rest=b.cut(b.Reset())), Backend("f", rest=SAME)
-    async with p, f, Sidecar(tmp_path, chain(p, f)) as sidecar:
+    async with p, f, shared.playing(chain(p, f)) as sidecar:
         asked = openai_chat(stream=True, stream_options={"include_usage": True})
         got = await sidecar.ask(asked)
         check_whole(got)
@@ -341,10 +360,10 @@ async def test_usage_is_that_of_the_backend_that_went_on(tmp_path: Path) -> None
     ],
 )
 async def test_nobody_else_is_asked_where_nothing_may_go_on(
-    tmp_path: Path, how: dict[str, Any], asked: Config
+    shared: Sidecar, how: dict[str, Any], asked: Config
 ) -> None:
     p, f = Backend("p", rest=b.cut(b.Reset())), Backend("f", rest=SAME)
-    async with p, f, Sidecar(tmp_path, chain(p, f, **how)) as sidecar:
+    async with p, f, shared.playing(chain(p, f, **how)) as sidecar:
         check_broken(await sidecar.ask(asked))
     assert not f.requests
 
@@ -372,12 +391,12 @@ def prefilled(p: Backend, f: Backend, *ways: str) -> Config:
 
 @pytest.mark.parametrize("ways", [("continue",), ("replay", "continue")])
 async def test_a_target_that_can_goes_on_from_the_text(
-    tmp_path: Path, ways: tuple[str, ...]
+    shared: Sidecar, ways: tuple[str, ...]
 ) -> None:
     p = Backend("p", rest=b.cut(b.Send(b.END)))  # so that all forty words arrive
     other = [b.well(["something else"])] if "replay" in ways else []
     f = Backend("f", *other, rest=rest_of(40))
-    async with p, f, Sidecar(tmp_path, prefilled(p, f, *ways)) as sidecar:
+    async with p, f, shared.playing(prefilled(p, f, *ways)) as sidecar:
         got = await sidecar.ask(openai_chat(stream=True, stream_options={"include_usage": True}))
         check_whole(got)
         metrics = await sidecar.idle()
@@ -387,18 +406,18 @@ async def test_a_target_that_can_goes_on_from_the_text(
         assert isinstance(got.usage, dict) and got.usage["completion_tokens"] == own + before
 
 
-async def test_row_14_a_refused_prefill_is_never_the_clients_error(tmp_path: Path) -> None:
+async def test_row_14_a_refused_prefill_is_never_the_clients_error(shared: Sidecar) -> None:
     p, f = Backend("p", rest=b.cut(b.Reset())), Backend("f", rest=b.PREFILL_REFUSED)
-    async with p, f, Sidecar(tmp_path, prefilled(p, f, "continue")) as sidecar:
+    async with p, f, shared.playing(prefilled(p, f, "continue")) as sidecar:
         got = await sidecar.ask(openai_chat(stream=True))
     check_broken(got)
     assert "prefill" not in got.message and "'p'" in got.message
     assert len(f.requests) == 1
 
 
-async def test_only_a_target_that_says_so_is_handed_a_partial_turn(tmp_path: Path) -> None:
+async def test_only_a_target_that_says_so_is_handed_a_partial_turn(shared: Sidecar) -> None:
     p, f = Backend("p", rest=b.cut(b.Reset())), Backend("f", rest=SAME)
-    got, _ = await ask(tmp_path, p, f, recover=["continue", "fail"])
+    got, _ = await ask(shared, p, f, recover=["continue", "fail"])
     check_broken(got)
     assert not f.requests
 
@@ -408,7 +427,7 @@ async def test_only_a_target_that_says_so_is_handed_a_partial_turn(tmp_path: Pat
 
 @pytest.mark.parametrize("fault", ["cut", "breaks"])
 @pytest.mark.parametrize("client", DIALECTS)
-async def test_an_assured_answer_shows_no_break(tmp_path: Path, client: str, fault: str) -> None:
+async def test_an_assured_answer_shows_no_break(shared: Sidecar, client: str, fault: str) -> None:
     """The second backend says something else, and that is all that the client hears."""
     async with AsyncExitStack() as stack:
         p = await stack.enter_async_context(strict(client))
@@ -423,7 +442,7 @@ async def test_an_assured_answer_shows_no_break(tmp_path: Path, client: str, fau
             "backends": {"p": backend(p), "f": backend(f)},
             "routes": {"chat": {"targets": targets, "delivery": "assured"}},
         }
-        sidecar = await stack.enter_async_context(Sidecar(tmp_path, config, env=ENV))
+        sidecar = await stack.enter_async_context(shared.playing(config))
         made = CLIENTS[client](sidecar.base_url, "k")
         stack.push_async_callback(made.close)
         answer = await made.ask(Ask("chat", True, "hi", system="a tester"))
@@ -438,39 +457,37 @@ SIGNS = {
 }
 
 
+def early_heads(shared: Sidecar) -> Config:
+    """Listeners that do not wait long to show that they live."""
+    return {
+        "data": {"port": shared.data_port, "keepalive": "50ms", "commit_after": "100ms"},
+        "admin": {"port": shared.admin_port},
+        "control": {"socket": str(shared.socket)},
+    }
+
+
 @pytest.mark.parametrize("client", DIALECTS)
 @pytest.mark.parametrize("delivery", ["live", "assured"])
 async def test_a_client_that_waits_hears_signs_of_life_and_then_its_answer(
-    tmp_path: Path, client: str, delivery: str
+    shared: Sidecar, client: str, delivery: str
 ) -> None:
     """The head comes early, failover goes on behind it, and the SDK reads the answer."""
     async with AsyncExitStack() as stack:
         p, f = Backend("p", rest=b.silent), await stack.enter_async_context(strict(client))
         await stack.enter_async_context(p)
+        targets = [
+            {"backend": "p", "model": "x", "first_token": "500ms"},
+            {"backend": "f", "model": model_of(f)},
+        ]
         config: Config = {
-            "listeners": {"data": {"keepalive": "50ms", "commit_after": "100ms"}},
+            "listeners": early_heads(shared),
             "backends": {
                 "p": {"dialect": client, "base_url": f"http://127.0.0.1:{p.port}"},
                 "f": backend(f),
             },
-            "routes": {
-                "chat": {
-                    "targets": [
-                        {"backend": "p", "model": "x", "first_token": "1s"},
-                        {"backend": "f", "model": model_of(f)},
-                    ],
-                    "delivery": delivery,
-                }
-            },
+            "routes": {"chat": {"targets": targets, "delivery": delivery}},
         }
-        sidecar = Sidecar(tmp_path, config, env=ENV)
-        listeners: Config = {
-            "data": {"port": sidecar.data_port, "keepalive": "50ms", "commit_after": "100ms"},
-            "admin": {"port": sidecar.admin_port},
-            "control": {"socket": str(sidecar.socket)},
-        }
-        sidecar.config = {**config, "listeners": listeners}
-        await stack.enter_async_context(sidecar)
+        sidecar = await stack.enter_async_context(shared.playing(config))
         got = await sidecar.ask(chat(client, stream=True), PATHS[client])
         assert got.status == 200
         assert got.raw.count(SIGNS[client]) >= 2
@@ -482,21 +499,15 @@ async def test_a_client_that_waits_hears_signs_of_life_and_then_its_answer(
 
 
 @pytest.mark.parametrize("client", DIALECTS)
-async def test_a_failure_behind_an_early_head_is_told_in_band(tmp_path: Path, client: str) -> None:
-    p = Backend("p", rest=b.silent)
-    sidecar = Sidecar(tmp_path, None)
+async def test_a_failure_behind_an_early_head_is_told_in_band(shared: Sidecar, client: str) -> None:
     target = {"backend": "p", "model": "x", "first_token": "500ms"}
-    async with p:
-        sidecar.config = {
-            "listeners": {
-                "data": {"port": sidecar.data_port, "keepalive": "50ms", "commit_after": "100ms"},
-                "admin": {"port": sidecar.admin_port},
-                "control": {"socket": str(sidecar.socket)},
-            },
+    async with Backend("p", rest=b.silent) as p:
+        config: Config = {
+            "listeners": early_heads(shared),
             "backends": {"p": {"dialect": client, "base_url": f"http://127.0.0.1:{p.port}"}},
             "routes": {"chat": {"targets": [target]}},
         }
-        async with sidecar:
+        async with shared.playing(config) as sidecar:
             made = CLIENTS[client](sidecar.base_url, "k")
             with pytest.raises(Failed) as caught:
                 await made.ask(Ask("chat", True, "hi"))

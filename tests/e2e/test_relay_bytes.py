@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from tests.e2e.client import chat
 from tests.e2e.harness import QUICK_RETRY, Config, Sidecar, of
 from tests.fakes import behaviours as b
 from tests.fakes.answers import frame
 from tests.fakes.backend import Backend
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 # route `chat` sends another model name, route `same` the one that was asked
 MESSAGES = b'"messages":[{"role":"user","content":"hi"}]'
@@ -35,7 +37,7 @@ BODIES = {
 }
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def backend() -> AsyncIterator[Backend]:
     async with Backend("p") as fake:
         yield fake
@@ -56,10 +58,10 @@ def config(backend: Backend, **quirks: object) -> Config:
     }
 
 
-@pytest.fixture
-async def sidecar(backend: Backend, tmp_path: Path) -> AsyncIterator[Sidecar]:
-    async with Sidecar(tmp_path, config(backend)) as running:
-        yield running
+@pytest_asyncio.fixture(loop_scope="module")
+async def sidecar(backend: Backend, shared: Sidecar) -> AsyncIterator[Sidecar]:
+    async with shared.playing(config(backend)):
+        yield shared
 
 
 async def test_only_the_models_name_is_spliced(sidecar: Sidecar, backend: Backend) -> None:
@@ -107,10 +109,10 @@ async def test_usage_is_asked_for_in_streams(
 
 @pytest.mark.parametrize("quirk", ["never", "always"])
 async def test_usage_is_not_asked_of_backends_that_cannot(
-    backend: Backend, tmp_path: Path, quirk: str
+    backend: Backend, shared: Sidecar, quirk: str
 ) -> None:
     backend.rest = b.well(usage="always" if quirk == "always" else "never")
-    async with Sidecar(tmp_path, config(backend, usage_in_stream=quirk)) as sidecar:
+    async with shared.playing(config(backend, usage_in_stream=quirk)) as sidecar:
         body = b'{"model":"same","stream":true,' + MESSAGES + b"}"
         got = await sidecar.ask(data=body)
     assert backend.bodies == [body]
