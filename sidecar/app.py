@@ -157,6 +157,8 @@ class Sidecar:
         self._told_to_reload = asyncio.Event()
         self._runners: dict[str, web.ServerRunner] = {}
         self._listeners: dict[str, HttpListener] = {}
+        self._is_exposed = False  # the configuration in force has a tunnel
+        self._public_at: Listener | None = None  # where strangers are listened to
 
     async def _swapped(self, snapshot: Snapshot, gone: Collection[BackendKey]) -> None:
         for key in gone:
@@ -172,7 +174,7 @@ class Sidecar:
         """Let the tunnel and the answers to its probes follow the configuration."""
         settings = snapshot.tunnel
         assert settings is None or isinstance(settings, Settings)
-        had, secret = self.tunnel.wanted is not None, b""
+        secret = b""
         if settings is not None:
             if not settings.proof_secret:
                 settings = replace(settings, proof_secret=self._own_secret)
@@ -183,18 +185,32 @@ class Sidecar:
             self._proofs.clear()
         elif (proof := Proof.of(secret)) not in self._proofs:
             self._proofs.appendleft(proof)
-        if settings is not None and not had:
+        had, self._is_exposed = self._is_exposed, settings is not None
+        if self._is_exposed and not had:
             self.tunnel_metrics.begin()
-        self.tunnel.apply(settings)
-        if settings is None and had:
+        self.tunnel.apply(None if settings is None else self._before_the_door(settings))
+        if had and not self._is_exposed:
             self.tunnel_metrics.end()
+
+    def _before_the_door(self, settings: Settings) -> Settings | None:
+        """Lead the tunnel to where strangers are listened to; None: nowhere.
+
+        Whatever else has the port that the configuration names is not theirs.
+        """
+        if "public" not in self._listeners:  # the program starts; without the port it would not
+            return settings
+        place = self._public_at
+        return None if place is None else replace(settings, origin=place.url)
 
     def _answer_probe(self, path: str, connector: str | None) -> bytes | None:
         answers = (proof.answer(path, self._instance, connector) for proof in self._proofs)
         return next((one for one in answers if one is not None), None)
 
     def _tunnel_facts(self) -> Facts | None:
-        return self.tunnel.facts() if self.tunnel.wanted is not None else None
+        if not self._is_exposed:
+            return None
+        facts, fault = self.tunnel.facts(), self.current.public_fault
+        return replace(facts, why=f"the public listener is not open: {fault}") if fault else facts
 
     def _tunnel_status(self) -> Mapping[str, object] | None:
         facts = self._tunnel_facts()
@@ -283,6 +299,7 @@ class Sidecar:
                     continue
                 raise CannotStart(_cannot_bind(name, address, place.port, error)) from error
         if name == "public":  # the files that may be open are shared from now on
+            self._public_at = place
             most = connections_within(_open_files())
             for one in ("data", "public"):
                 self._listeners[one].most = most // 2
@@ -291,14 +308,16 @@ class Sidecar:
         """Listen for strangers where a new configuration says so and none did before."""
         runner, public = self._runners["public"], snapshot.public
         if public is None or runner.sites:
+            self.current.public_fault = ""
             return
         try:
             await self._bind("public", public.listener)
         except CannotStart as error:
             for site in list(runner.sites):  # on one address of two
                 await site.stop()
+            if self.current.public_fault != str(error):
+                _log.error("the public listener is not open: %s", error)
             self.current.public_fault = str(error)
-            _log.error("the public listener is not open: %s", error)
         else:
             self.current.public_fault = ""
             if self.reloader.bound is not None:

@@ -55,7 +55,10 @@ def _grace(value: float) -> float:
 
 def _truth(value: object) -> object:
     """What a variable of the environment was replaced by is text."""
-    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+    value = {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
 
 
 def _url(value: str, *, path: bool) -> str:
@@ -89,7 +92,8 @@ def _origin(value: str) -> str:
 
 def _address(value: str) -> str:
     host, colon, port = value.rpartition(":")
-    if not (colon and host.strip("[]") and port.isdecimal() and 0 < int(port) < 65536):
+    is_port = port.isdecimal() and 0 < int(port) < 65536
+    if not (colon and host.strip("[]") and "/" not in host and is_port):
         raise ValueError("an address with a port, such as 127.0.0.1:18080")
     return value
 

@@ -108,11 +108,6 @@ class Supervisor:
         self._is_over = True
         self._woken.set()
 
-    @property
-    def wanted(self) -> Settings | None:
-        """What shall run."""
-        return self._wanted
-
     def facts(self) -> Facts:
         """What is known of it now."""
         return self._machine.facts(self._world.now())

@@ -76,6 +76,12 @@ def _team(value: str) -> str:
     return value
 
 
+def _origin(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@*]+/?", value):
+        raise ValueError("the whole origin of a page, such as https://app.example.org")
+    return value
+
+
 def _quirk_path(value: str) -> str:
     if value.count("{path}") != 1 or not value.startswith(("/", "{path}")):
         raise ValueError("a path that holds {path} once, such as /v1{path}")
@@ -167,6 +173,7 @@ RouteName = Annotated[Name, AfterValidator(_route_name)]
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
 HeaderValue = Annotated[str, AfterValidator(_one_line)]
 HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:\[\]-]+$", to_lower=True)]
+Origin = Annotated[str, AfterValidator(_origin)]
 Team = Annotated[str, StringConstraints(to_lower=True), AfterValidator(_team)]
 Kind = Annotated[str, OneOf(*(kind.value for kind in MOVABLE))]
 Destination = Annotated[str, OneOf(*(word.value for word in DESTINATIONS))]

@@ -253,9 +253,9 @@ def _guest(
             at_key=True,
         )  # fmt: skip
         return None
-    host = public.listener.addresses[0]
-    origin = f"http://{host}:{public.listener.port}"
-    settled = guest.settle(section, origin, around.files, around.environ, around.folder)
+    settled = guest.settle(
+        section, public.listener.url, around.files, around.environ, around.folder
+    )
     for path, found, expected, hint in settled.complaints:
         report.error((guest.key, *path), found, expected, hint)
     secrets += settled.secrets

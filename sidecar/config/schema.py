@@ -34,6 +34,7 @@ from sidecar.config.fields import (
     Kind,
     Name,
     OneOf,
+    Origin,
     Port,
     QueueSize,
     QuirkPath,
@@ -131,7 +132,7 @@ class DataSection(Section):
     """TCP port."""
     bind: Text = "loopback"
     """loopback (127.0.0.1 and ::1) or an IP address."""
-    origins: tuple[Text, ...] = ()
+    origins: tuple[Origin, ...] = ()
     """Web origins that may call from a browser."""
     i_know_this_is_open: Truth = False
     """Allows a bind beyond loopback although nobody needs a key."""
@@ -157,7 +158,7 @@ class AdminSection(Section):
     """TCP port."""
     bind: Text = "127.0.0.1"
     """loopback (127.0.0.1 and ::1) or an IP address."""
-    origins: tuple[Text, ...] = ()
+    origins: tuple[Origin, ...] = ()
     """Web origins that may read from a browser."""
 
 
@@ -221,7 +222,7 @@ class PublicSection(Section):
     """Clients need one of these keys."""
     access: AccessSection | None = None
     """Clients come through Cloudflare Access."""
-    origins: tuple[Text, ...] = ()
+    origins: tuple[Origin, ...] = ()
     """Web origins that may call from a browser."""
     keepalive: Timeout = 15.0
     """A stream that has its head gets a sign of life whenever it is silent for so long."""

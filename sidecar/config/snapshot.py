@@ -112,6 +112,11 @@ class Listener:
     bounds: Bounds = field(default_factory=Bounds)
     keys: tuple[ClientKey, ...] | None = None  # of which an application needs one
 
+    @property
+    def url(self) -> str:
+        """Its first address, as an origin."""
+        return f"http://{self.addresses[0]}:{self.port}"
+
 
 @dataclass(frozen=True, slots=True)
 class Access:

@@ -114,6 +114,8 @@ class Reloader:
             if self._current.faults:
                 self._current.faults = ""
                 _log.info("the configuration is good again, and as it was")
+            if self._current.public_fault:
+                await self._swapped(snapshot, ())
             return self._done(Result.UNCHANGED)
         self._instruments.adopt(snapshot)
         gone = self._store.reconcile(snapshot)
@@ -172,7 +174,8 @@ class Reloader:
     async def _has_changed(self) -> bool:
         """Whether the files differ from those in force; much cheaper than to load them."""
         loaded = self._loaded
-        if loaded is None or self._current.faults:  # a refused file may be as it was before
+        # a refused file may be as it was before, and a port that was taken be free
+        if loaded is None or self._current.faults or self._current.public_fault:
             return True
         return not await asyncio.to_thread(is_unchanged, loaded)
 

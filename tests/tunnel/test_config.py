@@ -96,6 +96,8 @@ def test_everything_that_can_be_said() -> None:
         ({"quick": True, "probe": {"url": "https://a/b"}}, ("probe", "url"), "without a path"),
         ({"quick": True, "probe": {"url": "https://u:p@a"}}, ("probe", "url"), "an address"),
         ({"quick": True, "probe": {"connect": "127.0.0.1"}}, ("probe", "connect"), "with a port"),
+        ({"quick": True, "probe": {"connect": "http://h:1"}}, ("probe", "connect"), "with a port"),
+        ({"quick": "maybe"}, ("quick",), "true or false"),
         ({"quick": True, "probe": {"connect": "h:99999"}}, ("probe", "connect"), "with a port"),
         ({"quick": True, "origin": "https://x"}, ("origin",), "http://127.0.0.1:14402"),
         ({"credentials": {"file": "a", "id": "b"}}, ("credentials", "id"), "a UUID"),
