@@ -26,7 +26,7 @@ from sidecar.config.load import Loaded
 from sidecar.config.snapshot import Doors, Drain, Listener, Snapshot
 from sidecar.control.access import AccessKeys
 from sidecar.control.admin import Admin
-from sidecar.control.background import keep_running, watch_loop
+from sidecar.control.background import keep_running, repeat, watch_loop
 from sidecar.control.catalogue import Catalogue
 from sidecar.control.operate import Operator
 from sidecar.control.prober import Prober
@@ -42,6 +42,7 @@ from sidecar.dataplane.listener import NO_ATTEMPTS, Handler, HttpListener
 from sidecar.dataplane.public import Lent, PublicDoor
 from sidecar.dataplane.server import DataServer, Program
 from sidecar.dataplane.upstream import HttpUpstream
+from sidecar.policy.strangers import WHILE
 from sidecar.runtime.clients import ClientUsage
 from sidecar.runtime.current import Current
 from sidecar.runtime.life import Life
@@ -236,6 +237,7 @@ class Sidecar:
             "reload by signal": self._reload_when_told,
             "tunnel": self.tunnel.run,
             "access keys": self.access.run,
+            "strangers": partial(repeat, self.instruments.recorder.end_while, WHILE),
             "loop lag": lambda: watch_loop(self.instruments.metrics.loop_lag.set),
             **self.asking(),
         }
@@ -249,6 +251,7 @@ class Sidecar:
                 announce(snapshot)
             await self._stop.wait()
             await self.drain()
+            self.instruments.recorder.end_while()
             for task in tasks:
                 task.cancel()
 
