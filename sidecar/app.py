@@ -61,7 +61,6 @@ from tunnel.status import as_values
 _log = logging.getLogger(__name__)
 
 QUIET = 0.5  # seconds without a request, after which a draining sidecar may stop
-AFTER_GRACE = 7.0  # seconds of the drain that are not for requests through the tunnel
 LAST_WORDS = 2.0  # seconds for error events to reach the clients at the end
 
 
@@ -355,7 +354,7 @@ class Sidecar:
     async def _wind_down(self, drain: Drain) -> None:
         """Let the tunnel end, then serve until quiet; as a gateway turn new traffic away first."""
         # what cloudflared needs to end by force is not part of its grace
-        await self.tunnel.stop(max(0.0, drain.limit - AFTER_GRACE))
+        await self.tunnel.stop(drain.for_tunnel)
         if drain.mode == "sidecar":
             await self._until_quiet()
             return
