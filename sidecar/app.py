@@ -26,7 +26,7 @@ from sidecar.config.load import Loaded
 from sidecar.config.snapshot import Doors, Drain, Listener, Snapshot
 from sidecar.control.access import AccessKeys
 from sidecar.control.admin import Admin
-from sidecar.control.background import keep_running, watch_loop
+from sidecar.control.background import keep_running, repeat, watch_loop
 from sidecar.control.catalogue import Catalogue
 from sidecar.control.operate import Operator
 from sidecar.control.prober import Prober
@@ -42,6 +42,7 @@ from sidecar.dataplane.listener import NO_ATTEMPTS, Handler, HttpListener
 from sidecar.dataplane.public import Lent, PublicDoor
 from sidecar.dataplane.server import DataServer, Program
 from sidecar.dataplane.upstream import HttpUpstream
+from sidecar.policy.strangers import WHILE
 from sidecar.runtime.clients import ClientUsage
 from sidecar.runtime.current import Current
 from sidecar.runtime.life import Life
@@ -60,7 +61,6 @@ from tunnel.status import as_values
 _log = logging.getLogger(__name__)
 
 QUIET = 0.5  # seconds without a request, after which a draining sidecar may stop
-AFTER_GRACE = 7.0  # seconds of the drain that are not for requests through the tunnel
 LAST_WORDS = 2.0  # seconds for error events to reach the clients at the end
 
 
@@ -252,6 +252,7 @@ class Sidecar:
             "reload by signal": self._reload_when_told,
             "tunnel": self.tunnel.run,
             "access keys": self.access.run,
+            "strangers": partial(repeat, self.instruments.recorder.end_while, WHILE),
             "loop lag": lambda: watch_loop(self.instruments.metrics.loop_lag.set),
             **self.asking(),
         }
@@ -265,6 +266,7 @@ class Sidecar:
                 announce(snapshot)
             await self._stop.wait()
             await self.drain()
+            self.instruments.recorder.end_while()
             for task in tasks:
                 task.cancel()
 
@@ -371,7 +373,7 @@ class Sidecar:
     async def _wind_down(self, drain: Drain) -> None:
         """Let the tunnel end, then serve until quiet; as a gateway turn new traffic away first."""
         # what cloudflared needs to end by force is not part of its grace
-        await self.tunnel.stop(max(0.0, drain.limit - AFTER_GRACE))
+        await self.tunnel.stop(drain.for_tunnel)
         if drain.mode == "sidecar":
             await self._until_quiet()
             return

@@ -235,11 +235,14 @@ class Complaint(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """What a section comes to: settings (None with complaints), and all values that never print."""
+    """What a section comes to: settings (None with complaints), and all values that never print;
+    and how many seconds requests in flight get at the end.
+    """
 
     settings: Settings | None
     complaints: list[Complaint]
     secrets: list[str]
+    grace: float = 0.0
 
 
 def check(data: object) -> TunnelSection | list[Mapping[str, Any]]:
@@ -277,6 +280,11 @@ def settle(
         host, _, port = told.connect.rpartition(":")
         connect = host.strip("[]"), int(port)
     ca = None if told.ca is None else look.text(("probe", "ca"), told.ca)
+    if kind == "quick" and told.url is not None:
+        look.complain(
+            ("probe", "url"), told.url, "nothing there",
+            "a quick tunnel gets another name with each start, and is asked through that one",
+        )  # fmt: skip
     if ca is not None and "-----BEGIN CERTIFICATE-----" not in ca:
         look.complain(("probe", "ca"), "a file without a certificate", "PEM text")
     if look.complaints:
@@ -299,7 +307,7 @@ def settle(
         foreign_ingress=section.foreign_ingress,
         open=section.i_know_this_is_open,
     )
-    return Settled(settings, [], look.secrets)
+    return Settled(settings, [], look.secrets, section.grace)
 
 
 def _secret_file(section: TunnelSection, folder: str) -> str | None:

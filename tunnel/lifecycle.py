@@ -37,6 +37,8 @@ class Lifecycle:
     _pause: Pause | None = None
     _backoff: Backoff = field(default_factory=Backoff)
     _seldom: Seldom = field(default_factory=Seldom)
+    # restarts that wait for a process, by ticket, and what is said once there is one
+    _awaiting: dict[int, str] = field(default_factory=dict)
     _stop_by: float | None = None
     _has_ended: bool = False
     _chronicle: Chronicle = field(default_factory=Chronicle)
@@ -99,6 +101,8 @@ class Lifecycle:
         match event:
             case steps.Spawned():
                 self._out += slot.was_spawned(event.pid)
+                if slot is self._active:
+                    self._answer()
             case steps.FromChild():
                 if not isinstance(event.event, Exit):
                     slot.told(event.event, now)
@@ -130,6 +134,7 @@ class Lifecycle:
         self._drop_second("The settings changed again meanwhile.", now)
         if settings is None:
             self._pause = None
+            self._answer("The tunnel was switched off meanwhile.")
             self._retire(now)
         elif self._active is None:
             self._start(None if before is None else "config", now)
@@ -148,13 +153,26 @@ class Lifecycle:
             return
         elif first is None:
             self._start("operator", now)
-            said = "The tunnel was not running; cloudflared starts now."
+            self._await_start(ticket, "The tunnel was not running; cloudflared starts now.")
+            return
         else:
             answer = self._replace(first, wanted, "operator", now, ticket)
-            if answer is None:
-                return
-            said = answer
+            if answer is not None:
+                self._await_start(ticket, answer)
+            return
         self._out.append(steps.Reply(ticket, said))
+
+    def _await_start(self, ticket: int, said: str) -> None:
+        """Say that once there is a process, for it may be that there cannot be one."""
+        self._awaiting[ticket] = said
+        if not self._has_room:
+            self._answer("cloudflared starts as soon as those before it have ended.")
+
+    def _answer(self, instead: str | None = None) -> None:
+        """Answer whoever waits for a process."""
+        for ticket, said in self._awaiting.items():
+            self._out.append(steps.Reply(ticket, instead or said))
+        self._awaiting.clear()
 
     def _replace(
         self, first: Slot, settings: Settings, reason: Reason, now: float, *tickets: int
@@ -176,6 +194,7 @@ class Lifecycle:
         self._stop_by = min(now + within, math.inf if self._stop_by is None else self._stop_by)
         self._pause = None
         self._drop_second("The tunnel stops.", now)
+        self._answer("The tunnel stops.")
         for slot in self._slots().values():
             by = min(now + slot.patience, self._stop_by)
             self._out += slot.end(Ending(After.NOTHING), by)
@@ -235,6 +254,7 @@ class Lifecycle:
     def _first_gone(self, first: Slot, end: Exit, now: float, draw: float) -> None:
         if self._stop_by is not None:
             return
+        self._answer(f"cloudflared could not be started: {telling.end_words(end).rstrip('.')}.")
         if self._second is not None and self._second.slot is not None:
             self._swap(self._second.slot, first, now)
             return

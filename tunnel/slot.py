@@ -15,7 +15,7 @@ from tunnel.events import Cause, Ingress, Readiness, Ready, Sighting
 from tunnel.facts import Reason, State
 from tunnel.settings import Protocol, Settings
 from tunnel.steps import Action, AskIngress, AskName, AskReady, Kill, Look, Terminate
-from tunnel.verdict import Known, Record, Verdict, is_ours
+from tunnel.verdict import Known, Record, Verdict, foreign, shown
 
 START = 90.0  # until its metrics port is known: names may resolve slowly
 CONNECT = 45.0  # from there until it is registered
@@ -327,11 +327,13 @@ class Slot:
         if ingress is None:
             return None
         is_allowed = self.settings.foreign_ingress == "allow"
-        self.is_foreign = not is_allowed and not is_ours(ingress.services, self.settings.origin)
+        others = [] if is_allowed else foreign(ingress.services, self.settings.origin)
+        self.is_foreign = bool(others)
         self.ours = 0 if self.is_foreign else self.ours + 1
         if self.is_foreign:
             return Complaint(
-                Fault.FOREIGN, "it serves what is not ours: a configuration was pushed"
+                Fault.FOREIGN,
+                f"it serves {shown(others)}, which is not ours: a configuration was pushed",
             )
         if not self.is_quick:
             named = (one for one in ingress.hostnames if one and "*" not in one)

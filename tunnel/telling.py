@@ -6,7 +6,6 @@ from tunnel.events import Cause, Exit
 from tunnel.facts import Facts, Log, State
 from tunnel.steps import Tell
 
-QUOTED = 300  # letters of a child's own words
 ADVICE = {
     Cause.BINARY: "install cloudflared, or name it in `binary`",
     Cause.FLAGS: "install a newer cloudflared",
@@ -112,8 +111,8 @@ def given_up(why: str) -> Tell:
 
 
 def end_words(end: Exit) -> str:
-    """How a child ended: its own last words, or the code."""
+    """How a child ended: its own last words, or the code. Whole: a command may stand at the end."""
     if end.message:
-        return end.message[:QUOTED]
+        return end.message
     how = f"by signal {-end.code}" if end.code < 0 else f"with code {end.code}"
     return f"cloudflared ended {how}"

@@ -5,6 +5,7 @@ name that does not resolve and a network that is gone stay what they are. `now`
 is monotonic seconds.
 """
 
+import re
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,10 @@ BETWEEN = 300.0  # seconds between two restarts that probes cause; doubles up to
 LONGEST = 1800.0
 QUICK_PATIENCE = 120.0  # seconds that probes must fail before a quick tunnel loses its name
 SILENT_PATIENCE = 300.0  # where nothing but silence says so
+NAMED = 3  # services that are told by name
+QUOTED = 100  # letters of each
+
+_USER = re.compile(r"(?<=://)[^/]*@")
 
 
 class Verdict(StrEnum):
@@ -114,10 +119,24 @@ def _answered(sighting: Sighting, status: int, known: Known) -> Verdict:
     return Verdict.TUNNEL if sighting.from_cloudflared or is_between else Verdict.ORIGIN
 
 
-def is_ours(services: Sequence[str], origin: str) -> bool:
-    """Whether an ingress serves the origin and nothing else; `http_status:…` serves nothing."""
+def foreign(services: Sequence[str], origin: str) -> list[str]:
+    """What an ingress serves beside the origin; `http_status:…` serves nothing."""
     ours = _place(origin)
-    return all(one.startswith("http_status:") or _place(one) == ours for one in services)
+    return [one for one in services if not one.startswith("http_status:") and _place(one) != ours]
+
+
+def shown(services: Sequence[str]) -> str:
+    """Services as they may be told: the few first, without what may be a secret."""
+    told = list(dict.fromkeys(map(_bare, services)))
+    more = f" and {len(told) - NAMED} more" if len(told) > NAMED else ""
+    return ", ".join(told[:NAMED]) + more
+
+
+def _bare(service: str) -> str:
+    """Without a user's name, a password and a query; printable, and not long."""
+    text = _USER.sub("", re.split(r"[?#]", service)[0])
+    text = "".join(mark if mark.isprintable() else "?" for mark in text)
+    return text if len(text) <= QUOTED else f"{text[:QUOTED]}…"
 
 
 def _place(url: str) -> tuple[str, str, int | None, str]:

@@ -1,4 +1,4 @@
-"""`llm-sidecar keys`: makes, lists and revokes the keys of clients of the public listener.
+"""`llm-sidecar keys`: makes, lists and revokes the keys of clients.
 
 The file is replaced as a whole, under a lock, and keeps its mode; a new one is for its owner only.
 """
@@ -73,16 +73,16 @@ def _place(options: argparse.Namespace) -> Place:
     """
     config, file = find(options.config, os.environ), options.file
     try:
-        named = None if config is None else load.client_keys_file(config, os.environ)
+        named = [] if config is None else load.client_keys_files(config, os.environ)
     except ConfigError:
         if file is None or options.config is not None:
             raise
-        named = None  # it is only asked whether it names the same file
+        named = []  # it is only asked whether it names the same file
     if file is not None:
-        same = named is not None and os.path.realpath(named) == os.path.realpath(file)
-        return Place(file, config, same)
-    if named is not None:
-        return Place(named, config, True)
+        known = {os.path.realpath(one) for one in named}
+        return Place(file, config, os.path.realpath(file) in known)
+    if named:
+        return Place(named[0], config, True)
     return Place(os.path.join(os.path.dirname(config or ""), USUAL_NAME), config)
 
 
@@ -133,6 +133,8 @@ def _next_steps(name: str, place: Place) -> str:
         lines += [
             f"Now name the file in the configuration ({place.configuration or 'sidecar.yaml'}):",
             f"  listeners: {{public: {{keys: {{file: {_relative(place)}}}}}}}",
+            "or, for clients that come without a tunnel, as those of a gateway do:",
+            f"  listeners: {{data: {{keys: {{file: {_relative(place)}}}}}}}",
         ]
     return "\n".join(lines)
 

@@ -25,6 +25,11 @@ class Settled(Protocol):
     @property
     def secrets(self) -> Collection[str]: ...
 
+    @property
+    def grace(self) -> float:
+        """Seconds that requests in flight get when it ends."""
+        ...
+
 
 class Guest(NamedTuple):
     """One section of another package.

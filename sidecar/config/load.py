@@ -130,13 +130,13 @@ def check_text(path: str, environ: Mapping[str, str]) -> None:
     _read_text(path, environ)
 
 
-def client_keys_file(path: str, environ: Mapping[str, str]) -> str | None:
-    """The file with the keys of clients that a configuration names, whatever else is wrong with it.
+def client_keys_files(path: str, environ: Mapping[str, str]) -> list[str]:
+    """The files with keys of clients that a configuration names, whatever else is wrong with it.
 
-    Raises ConfigError where the configuration cannot be read at all.
+    Strangers' come first. Raises ConfigError where the configuration cannot be read at all.
     """
-    named = client_keys_of(_read_text(path, environ).data)
-    return None if named is None else os.path.join(os.path.dirname(path), named)
+    named = _client_keys_of(_read_text(path, environ).data)
+    return [os.path.join(os.path.dirname(path), one) for one in named]
 
 
 def _read_text(path: str, environ: Mapping[str, str]) -> Document:
@@ -180,15 +180,14 @@ def _references(data: Mapping[str, object], guest: Guest | None) -> Iterator[str
         yield from _named(data.get(guest.key), "file", "ca")
 
 
-def client_keys_of(data: Mapping[str, object]) -> str | None:
-    """The path of the file with the keys of clients, as it is written: strangers' first."""
+def _client_keys_of(data: Mapping[str, object]) -> Iterator[str]:
+    """The paths of the files with keys of clients, as they are written."""
     for listener in ("public", "data"):
         found: object = data
         for key in ("listeners", listener, "keys", "file"):
             found = found.get(key) if isinstance(found, dict) else None
         if isinstance(found, str):
-            return found
-    return None
+            yield found
 
 
 def _named(section: object, *names: str) -> Iterator[str]:

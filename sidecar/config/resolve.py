@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
-from sidecar.config import complaints
+from sidecar.config import complaints, units
 from sidecar.config.backends import BackendResolver, Surroundings, bounds
 from sidecar.config.base_url import LOOPBACK
 from sidecar.config.complaints import Checked
@@ -81,7 +81,8 @@ def resolve(
     if public is not None and door is not None and public.probe_secret is not None:
         path: KeyPath = ("listeners", "public", "probe_secret")
         door = replace(door, probe_secret=resolver.secret(path, public.probe_secret))
-    tunnel = _guest(configuration, door, around, report, resolver.secrets)
+    drain = Drain(configuration.drain.mode, configuration.drain.settle, configuration.drain.limit)
+    tunnel = _guest(configuration, door, drain, around, report, resolver.secrets)
     own = Report(fault for fault in report.faults if not checked.explains(fault))
     check_names(document.data.get("routes"), own)
     located = in_order(document.locate([*document.faults, *checked.faults, *own.faults]))
@@ -94,9 +95,7 @@ def resolve(
         admin=admin,
         control_socket=control_socket(configuration.listeners, around),
         hosts=configuration.hosts,
-        drain=Drain(
-            configuration.drain.mode, configuration.drain.settle, configuration.drain.limit
-        ),
+        drain=drain,
         backends={name: backend for name, backend in backends.items() if backend is not None},
         routes=table,
         limits=RequestLimits(**configuration.limits.model_dump()),
@@ -235,6 +234,7 @@ def _manages(data: DataSection, backends: Backends, barred: set[str], report: Re
 def _guest(
     configuration: Configuration,
     public: Public | None,
+    drain: Drain,
     around: Surroundings,
     report: Report,
     secrets: list[str],
@@ -259,7 +259,21 @@ def _guest(
     for path, found, expected, hint in settled.complaints:
         report.error((guest.key, *path), found, expected, hint)
     secrets += settled.secrets
+    _check_grace(settled.grace, drain, (guest.key, "grace"), report)
     return settled.settings
+
+
+def _check_grace(grace: float, drain: Drain, path: KeyPath, report: Report) -> None:
+    if grace <= drain.for_tunnel:
+        return
+    told, limit = units.write_duration(grace), units.write_duration(drain.limit)
+    left, enough = units.write_duration(drain.for_tunnel), grace + drain.limit - drain.for_tunnel
+    report.warn(
+        path, f"{told}, of which a stop with drain.limit {limit} leaves {left}",
+        f"at most {left}",
+        f"requests through the tunnel are cut then; raise drain.limit to "
+        f"{units.write_duration(enough)}, and the platform's own grace period above it",
+    )  # fmt: skip
 
 
 def _check_open(data: DataSection, listener: Listener, report: Report) -> None:

@@ -22,6 +22,9 @@ from sidecar.wire.contract import Dialect, RequestLimits, Traits
 Place = Literal["bearer", "header", "query"]  # where a key goes
 
 
+AFTER_TUNNEL = 7.0  # seconds of the drain that are not for requests through the tunnel
+
+
 class UsageInStream(StrEnum):
     """How a backend reports usage in streams."""
 
@@ -165,6 +168,11 @@ class Drain:
     mode: Literal["sidecar", "gateway"] = "sidecar"
     settle: float = 5.0
     limit: float = 300.0
+
+    @property
+    def for_tunnel(self) -> float:
+        """What of it the requests through a tunnel may take, which ends first."""
+        return max(0.0, self.limit - AFTER_TUNNEL)
 
 
 @dataclass(frozen=True, slots=True)

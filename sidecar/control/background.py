@@ -22,6 +22,13 @@ async def keep_running(
         await asyncio.sleep(pause)
 
 
+async def repeat(work: Callable[[], None], every: float) -> NoReturn:
+    """Do it again and again."""
+    while True:
+        await asyncio.sleep(every)
+        work()
+
+
 async def watch_loop(report: Callable[[float], None], every: float = 1.0) -> NoReturn:
     """Report every second how many seconds late the event loop woke this task."""
     clock = asyncio.get_running_loop().time

@@ -193,6 +193,8 @@ class PublicDoor:
         snapshot: Snapshot | None,
     ) -> Guest | None:
         """Whoever may come in; probes and questions of browsers have their answer."""
+        note.source, who = _source(http)
+        note.stranger = who
         arrival.check_framing(http, answer)
         if len(http.headers.getall("Host", ())) != 1:
             raise RequestRefused(_NO_HOST)
@@ -208,7 +210,6 @@ class PublicDoor:
             return None
         if asked is _NOTHING:
             raise self._nothing()
-        note.source, who = _source(http)
         try:
             note.client = client = await self._known(http, who, public, note)
         except _Unknown as reason:
@@ -222,6 +223,7 @@ class PublicDoor:
         self._desk.check_requests(client, who, public)
         if problem := doors.refuse_media_type(http.method, http.headers.items()):
             raise RequestRefused(problem)
+        note.stranger = None
         return _Stranger(http, client, who, public, self._desk)
 
     async def _probed(self, http: web.BaseRequest, answer: Answer, note: RequestNote) -> bool:

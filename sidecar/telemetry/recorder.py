@@ -17,6 +17,7 @@ from sidecar.policy.availability import Availability, Standing
 from sidecar.policy.breaker import Change
 from sidecar.policy.outcome import OUTCOMES, Outcome
 from sidecar.policy.routing import OTHER, Way
+from sidecar.policy.strangers import Strangers
 from sidecar.telemetry.logs import fields
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.optional import Optionals, Part
@@ -76,6 +77,7 @@ class RequestNote:
     visitor: str | None = None  # whom Cloudflare Access named
     source: str | None = None  # the address that it came from
     refused: str | None = None  # why it is nobody's
+    stranger: str | None = None  # whom the limits know it by, unless the door has let it in
     client_retry: int | None = None  # which try of the client's this is, 0 for the first
     attempts: list[Outcome] = field(default_factory=list)
     recoveries: list[tuple[Way, bool]] = field(default_factory=list)  # and whether it went on
@@ -107,7 +109,7 @@ class Recorder:
     """Writes metrics, and one log line per request. `optional` runs what may fail, here too."""
 
     def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+        self._metrics, self._strangers = metrics, Strangers()
         self.optional = Optionals(lambda part: metrics.optional_failures.labels(part).inc())
 
     def attempt_ended(self, outcome: Outcome) -> None:
@@ -139,7 +141,23 @@ class Recorder:
         if note.is_probe:
             return
         self.optional.run(Part.METRICS, lambda: self._count_request(note))
-        self.optional.run(Part.LOG, lambda: _log.info("request", extra=request_line(note)))
+        self.optional.run(Part.LOG, lambda: self._log_request(note))
+
+    def end_while(self) -> None:
+        """Tell of the strangers whose requests had no line of their own."""
+        for source, reasons in self._strangers.end():
+            told = fields(source=source, requests=sum(reasons.values()), by=reasons)
+            who = "strangers" if source is None else "a stranger"
+            message = "further requests of %s were turned away"
+            self.optional.run(Part.LOG, partial(_log.info, message, who, extra=told))
+
+    def _log_request(self, note: RequestNote) -> None:
+        level = logging.INFO
+        if note.stranger is not None:
+            reason = (note.refused or str(note.status)).partition(":")[0]
+            if not self._strangers.take(note.stranger, reason):
+                level = logging.DEBUG
+        _log.log(level, "request", extra=request_line(note))
 
     def _count_attempt(self, outcome: Outcome) -> None:
         backend = self._metrics.backend(outcome.backend)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import signal
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -115,11 +116,11 @@ async def test_a_good_key_is_good_in_either_header(sidecar: Public, header: str)
 
 
 async def test_refusals_are_counted_by_reason_and_logged_with_it(sidecar: Public) -> None:
-    before = await sidecar.metrics()
+    before, here = await sidecar.metrics(), {"cf-connecting-ip": "192.0.2.77"}
     asked = [
-        ("no_key", await sidecar.visit(chat(), key=None)),
-        ("bad_key", await sidecar.visit(chat(), key="wrong")),
-        ("path", await sidecar.visit(chat(), "/nowhere")),
+        ("no_key", await sidecar.visit(chat(), key=None, headers=here)),
+        ("bad_key", await sidecar.visit(chat(), key="wrong", headers=here)),
+        ("path", await sidecar.visit(chat(), "/nowhere", headers=here)),
     ]
     after = await sidecar.metrics()
     for reason, got in asked:
@@ -127,7 +128,37 @@ async def test_refusals_are_counted_by_reason_and_logged_with_it(sidecar: Public
         assert after.value(name, reason=reason) == before.value(name, reason=reason) + 1
         line = await sidecar.request_line(got.headers["x-request-id"])
         assert line.get("refused") == (None if reason == "path" else reason)
+        assert line["source"] == "192.0.2.77"
         assert "wrong" not in json.dumps(line)
+
+
+async def test_a_scanner_does_not_fill_the_log(backend: Backend, tmp_path: Path) -> None:
+    scanner, guest = {"cf-connecting-ip": "192.0.2.1"}, {"cf-connecting-ip": "192.0.2.2"}
+    async with Public(tmp_path, offered(backend)) as sidecar:
+        for number in range(100):
+            got = await sidecar.visit(chat(), f"/{number}.php", key=None, headers=scanner)
+            assert got.status == 404
+        for _ in range(20):
+            assert (await sidecar.visit(chat(), key="wrong", headers=scanner)).status == 401
+        for _ in range(10):
+            assert (await sidecar.visit(chat(), headers=guest)).status == 200
+        counted = await sidecar.metrics()
+        assert counted.value("public_rejected_total", reason="path") == 100
+        sidecar.signal(signal.SIGTERM)
+        assert await sidecar.exit_code() == 0
+        lines = [line for line in sidecar.log if "source" in line]
+        of_scanner = [line for line in lines if line["source"] == "192.0.2.1"]
+        assert len(of_scanner) <= 10, "a few requests, and how many came behind them"
+        more = [line for line in of_scanner if "by" in line]
+        assert (
+            sum(1 for line in of_scanner if "attempts" in line)
+            + sum(line["requests"] for line in more if isinstance(line["requests"], int))
+            == 120
+        )
+        assert {"404", "bad_key"} == {
+            reason for line in more if isinstance(line["by"], dict) for reason in line["by"]
+        }
+        assert len([line for line in lines if line["source"] == "192.0.2.2"]) == 10
 
 
 async def test_what_fails_too_often_is_told_to_come_back(backend: Backend, tmp_path: Path) -> None:
@@ -222,7 +253,9 @@ async def team(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> As
     async with Certs().serving() as certs:
         access = {"team": "acme", "audience": AUDIENCE, "certs_url": certs.url}
         section: Config = {"keys": None, "access": access}
-        async with Public(tmp_path_factory.mktemp("access"), offered(backend), section) as running:
+        # a line for each request, also for those behind the first few of a minute
+        config = {**offered(backend), "log": {"level": "debug", "format": "json"}}
+        async with Public(tmp_path_factory.mktemp("access"), config, section) as running:
             yield running
 
 

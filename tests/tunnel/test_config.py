@@ -69,7 +69,13 @@ def test_everything_that_can_be_said() -> None:
         "control": ["https://example.com/health"],
     }  # fmt: skip
     found = settled(
-        {"quick": True, "protocol": "http2", "grace": "1m", "binary": "bin/cf", "probe": probe},
+        {
+            "token": {"file": "token"},
+            "protocol": "http2",
+            "grace": "1m",
+            "binary": "bin/cf",
+            "probe": probe,
+        },
         {"S": "hidden"},
     )
     assert (found.protocol, found.grace, found.binary) == ("http2", 60.0, "/etc/x/bin/cf")
@@ -128,6 +134,10 @@ def test_what_the_schema_refuses(data: object, place: tuple[str, ...], expected:
         (
             {"quick": True, "probe": {"headers": {"authorization": "Bearer x"}}},
             ("probe", "headers", "authorization"), "a literal (not shown)",
+        ),
+        (
+            {"quick": True, "probe": {"url": "https://llm.example.com"}},
+            ("probe", "url"), "https://llm.example.com",
         ),
         ({"quick": True, "origin": "http://127.0.0.1:1"}, ("origin",), "http://127.0.0.1:1"),
     ],

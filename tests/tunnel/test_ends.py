@@ -264,7 +264,9 @@ def test_a_foreign_ingress_is_an_alarm_and_a_drain() -> None:
     play.tell(1, ConfigPushed())
     assert play.kids[1].signals == [("TERM", play.now)]
     assert (play.state(), play.facts.foreign_ingress) == (S.PARKED, True)
-    assert any("foreign_ingress" in line for line in play.lines("error"))
+    told = next(line for line in play.lines("error") if "foreign_ingress" in line)
+    assert "it serves ssh://localhost:22, which is not ours" in told
+    assert "ssh://localhost:22" in play.facts.why
     play.wait(299)
     assert play.alive == []
     play.wait(2)

@@ -277,6 +277,34 @@ def test_restart_with_nothing_to_restart() -> None:
     ]
 
 
+def test_restart_says_that_nothing_can_be_started() -> None:
+    """As where the program is not there: it waits for the next look at that."""
+    play = Play()
+    play.spawns = False
+    play.feed(steps.Apply(PLAIN))
+    assert play.state() is S.BACKOFF
+    play.feed(steps.Restart(1))
+    assert play.of(steps.Reply) == [
+        steps.Reply(1, "cloudflared could not be started: no process is left.")
+    ]
+    play.spawns = True
+    play.feed(steps.Restart(2))
+    assert play.of(steps.Reply)[1:] == [
+        steps.Reply(2, "The tunnel was not running; cloudflared starts now.")
+    ]
+
+
+@pytest.mark.parametrize("end", [steps.Apply(None), steps.Stop(5)])
+def test_who_waits_for_a_process_is_told_that_there_will_be_none(end: steps.Event) -> None:
+    play = healthy()
+    play.kids[1].boots = False
+    play.end(1)
+    machine = play.machine
+    told = machine.step([steps.Restart(1)], play.now, 0.5)
+    told += machine.step([end], play.now, 0.5)
+    assert len([one for one in told if isinstance(one, steps.Reply)]) == 1
+
+
 def test_two_restarts_are_one() -> None:
     play = healthy()
     play.feed(steps.Restart(1), steps.Restart(2))

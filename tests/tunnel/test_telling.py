@@ -48,7 +48,7 @@ def test_every_permanent_cause_says_what_to_do(cause: Cause) -> None:
         (Exit(1, Cause.EDGE, "its own words"), "its own words"),
         (Exit(3, Cause.UNKNOWN), "cloudflared ended with code 3"),
         (Exit(-9, Cause.UNKNOWN), "cloudflared ended by signal 9"),
-        (Exit(1, Cause.EDGE, "x" * 9000), "x" * telling.QUOTED),
+        (Exit(1, Cause.BINARY, "x" * 400 + "`a command`"), "x" * 400 + "`a command`"),
     ],
 )
 def test_how_a_child_ended(end: Exit, words: str) -> None:

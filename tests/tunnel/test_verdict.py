@@ -19,8 +19,9 @@ from tunnel.verdict import (
     Verdict,
     carrier,
     classify,
-    is_ours,
+    foreign,
     other,
+    shown,
 )
 
 KNOWN = Known("me", {"a": 1, "b": 2}, origin=True, network=True)
@@ -296,4 +297,20 @@ def test_a_stable_run_makes_the_pauses_short_again_but_never_the_one_that_runs()
     ],
 )
 def test_what_is_ours(services: list[str], ours: bool) -> None:
-    assert is_ours(services, "http://127.0.0.1:14402") is ours
+    assert (foreign(services, "http://127.0.0.1:14402") == []) is ours
+
+
+@pytest.mark.parametrize(
+    ("services", "told"),
+    [
+        (["ssh://localhost:22"], "ssh://localhost:22"),
+        (["http://192.168.1.9:11434", "http://192.168.1.9:11434"], "http://192.168.1.9:11434"),
+        (["http://me:hush@nas.local/api?token=hush#x"], "http://nas.local/api"),
+        (["unix:/run/docker.sock", "hello_world"], "unix:/run/docker.sock, hello_world"),
+        (["a\nb\x1b[31m"], "a?b?[31m"),
+        ([f"tcp://h:{port}" for port in range(1, 9)], "tcp://h:1, tcp://h:2, tcp://h:3 and 5 more"),
+        (["tcp://" + "h" * 500], "tcp://" + "h" * 94 + "…"),
+    ],
+)
+def test_what_is_not_ours_is_named_without_a_secret(services: list[str], told: str) -> None:
+    assert shown(foreign(services, "http://127.0.0.1:14402")) == told

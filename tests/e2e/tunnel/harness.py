@@ -104,7 +104,8 @@ class Ground:
             **more,
         }
         changed = more.get("probe")
-        told["probe"] = {**probe, **changed} if isinstance(changed, dict) else probe
+        probe |= changed if isinstance(changed, dict) else {}
+        told["probe"] = {name: value for name, value in probe.items() if value is not None}
         return {name: value for name, value in told.items() if value is not None}
 
     def write_token(self, tunnel: Tunnel) -> None:

@@ -48,7 +48,7 @@ def _babbling(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (_missing, "no file .*install"),
+        (_missing, r"no file .*`[^`]*cloudflared[^`]*`"),  # the whole command
         (_forbidden, "chmod|execut"),
         (_of_another_machine, "machine|execut|system"),
         (_babbling, "is no cloudflared"),
@@ -67,9 +67,10 @@ async def test_a_binary_that_does_not_run(
         assert len(tunnel.told(says, "error")) == 1
         # the rest of the program is as well as ever
         assert (await house.visit(chat())).status == 200
+        assert re.match(f"cloudflared could not be started: .*{says}", await tunnel.restart())
         path.unlink(missing_ok=True)
         path.symlink_to(tunnel.standin.path)
-        await tunnel.restart()
+        assert "starts now" in await tunnel.restart()
         await tunnel.until_healthy()
 
 

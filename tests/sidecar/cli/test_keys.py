@@ -45,6 +45,7 @@ def test_a_key_is_shown_once_and_only_its_digest_is_kept(folder: Path, capsys: C
     assert re.fullmatch(r"sk-sidecar-[\w-]{43}", key)
     assert "not shown again" in said
     assert "(sidecar.yaml):\n  listeners: {public: {keys: {file: keys.txt}}}" in said
+    assert "of a gateway do:\n  listeners: {data: {keys: {file: keys.txt}}}" in said
     written = (folder / "keys.txt").read_bytes()
     assert key.encode() not in written
     assert key not in said
@@ -52,6 +53,16 @@ def test_a_key_is_shown_once_and_only_its_digest_is_kept(folder: Path, capsys: C
     assert (line.key.name, bool(re.fullmatch(r"\d{4}-\d\d-\d\d", line.note))) == ("laptop", True)
     assert whose([("x-api-key", key)], [line.key]) == "laptop"
     assert stat.S_IMODE((folder / "keys.txt").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("file", ["sub/clients", "sub/apps"])
+def test_either_listener_may_name_the_file(folder: Path, capsys: Captured, file: str) -> None:
+    data = "data: {keys: {file: sub/apps}}"
+    (folder / "sidecar.yaml").write_text(CONFIG.replace("{public:", f"{{{data}, public:"))
+    assert "takes it up by itself" in add(capsys, "shop", "--file", file)[1]
+    (folder / "sidecar.yaml").write_text(f"listeners: {{{data}}}")
+    assert "takes it up by itself" in add(capsys, "desk")[1]
+    assert b"desk" in (folder / "sub/apps").read_bytes()
 
 
 def test_from_nothing_to_a_configuration_that_loads(folder: Path, capsys: Captured) -> None:

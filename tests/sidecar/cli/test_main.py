@@ -52,6 +52,29 @@ def test_check_says_ok_and_what_was_corrected(
     ]
 
 
+def test_check_warns_of_a_grace_that_a_stop_has_no_time_for(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The program gives the tunnel 7 s less than `drain.limit`, whatever its grace is."""
+    (folder / "keys.txt").write_text("# none yet\n")
+    text = """\
+backends: {a: {preset: echo}}
+routes: {r: {default: true, public: true, targets: [{backend: a}]}}
+listeners: {public: {keys: {file: keys.txt}}}
+drain: {limit: LIMIT}
+tunnel: {quick: true, grace: 20s}
+"""
+    for limit, warned in (("26s", True), ("27s", False)):
+        (folder / "f.yaml").write_text(text.replace("LIMIT", limit))
+        assert main(["check", "f.yaml"]) == 0
+        told = [line for line in capsys.readouterr().out.splitlines() if "tunnel" in line]
+        assert len(told) == warned
+        for line in told:
+            assert line.startswith("f.yaml:5:")
+            assert "found 20s, of which a stop with drain.limit 26s leaves 19s" in line
+            assert "raise drain.limit to 27s" in line
+
+
 def test_check_tells_every_fault(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "f.yaml").write_text(GOOD.replace("backend: a", "backend: b, modle: x"))
     assert main(["check", "f.yaml"]) == 78
