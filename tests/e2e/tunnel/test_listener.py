@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.e2e.harness import free_port
 from tests.e2e.strangers import offered
 from tests.e2e.tunnel.exposed import QUICK, Exposed
 from tests.e2e.tunnel.harness import Ground, through_the_name
@@ -36,8 +37,10 @@ async def test_nobody_is_exposed_who_has_the_port_of_the_listener(
 ) -> None:
     sidecar = Exposed(tmp_path, place, backend)
     sidecar.config, sidecar.public, sidecar.waits = offered(backend), None, False
+    bare = Backend("bare")
+    bare.port = free_port()  # one that it gives back at its end
     async with sidecar:
-        async with Backend("bare") as bare:
+        async with bare:
             sidecar.public_port, sidecar.public = bare.port, {}
             await sidecar.reload({**offered(backend), "tunnel": place.section(**QUICK)})
             told = await sidecar.until_tunnel(lambda told: told["why"], "it says why")
