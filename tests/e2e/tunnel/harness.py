@@ -91,14 +91,18 @@ class Ground:
         return str(json.loads(base64.b64decode(self.token))["t"])
 
     def section(self, **more: object) -> Config:
-        """The section `tunnel:`; `more` changes keys, those of its probe too. None: left out."""
+        """The section `tunnel:`; `more` changes keys, those of its probe too. None: left out.
+
+        A quick tunnel has no token, and no name that is known before it runs.
+        """
+        is_quick = bool(more.get("quick"))
         probe: Config = {
-            "url": self.url,
+            "url": None if is_quick else self.url,
             "connect": ":".join(map(str, self.connect)),
             "ca": str(self.ca),
         }
         told: Config = {
-            "token": {"file": str(self.token_file)},
+            "token": None if is_quick else {"file": str(self.token_file)},
             "binary": str(self.binary),
             "grace": "2s",
             **more,

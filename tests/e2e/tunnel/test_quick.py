@@ -21,7 +21,7 @@ pytestmark = commands
 
 FIRST_LOOK = 10.0  # seconds; whoever asks before that for a new name spoils it for half an hour
 EVIL = "https://evil.trycloudflare.com"
-QUICK: Config = {"token": None, "quick": True, "probe": {"url": None}}
+QUICK: Config = {"quick": True}
 
 
 @dataclass

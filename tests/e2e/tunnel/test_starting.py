@@ -296,7 +296,7 @@ async def test_a_quick_service_that_fails(
     quick = house.ground.inside.quick
     quick.mood, quick.delay = mood, 30 / house.haste
     asked = quick.requests
-    async with house.tunnel(tmp_path, token=None, quick=True, probe={"url": None}) as tunnel:
+    async with house.tunnel(tmp_path, quick=True) as tunnel:
         seen = await tunnel.until_state("backoff", seconds=20)
         assert says in seen["why"]
         assert seen["url"] is None

@@ -187,8 +187,7 @@ async def _suspect(folder: Path, place: Ground, backend: Backend) -> AsyncIterat
 async def _backoff(folder: Path, place: Ground, backend: Backend) -> AsyncIterator[Exposed]:
     """A pause that nothing here outlasts."""
     place.inside.quick.mood = "limited"
-    section: Config = {"token": None, "quick": True, "probe": {"url": None}}
-    async with waiting(folder, place, backend, "backoff", section) as sidecar:
+    async with waiting(folder, place, backend, "backoff", {"quick": True}) as sidecar:
         yield sidecar
 
 
