@@ -293,6 +293,5 @@ async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
 @contextlib.contextmanager
 def refusing_port() -> Iterator[int]:
     """A port of loopback on which nobody listens, and which nobody else can take meanwhile."""
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        yield int(holder.getsockname()[1])
+    with listening.keep() as keeper:
+        yield int(keeper.getsockname()[1])

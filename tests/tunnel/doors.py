@@ -78,9 +78,3 @@ async def door(answer: Answer, tls: ssl.SSLContext | None = None) -> AsyncIterat
         for writer in list(at_work):
             writer.transport.abort()
         await asyncio.sleep(0)
-
-
-async def closed_port() -> int:
-    """A port at which nobody listens."""
-    async with door(silence) as port:
-        return port

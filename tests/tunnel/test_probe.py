@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.backend import refusing_port
 from tests.fakes.certificates import Authority
 from tests.tunnel import doors
-from tests.tunnel.doors import Answer, closed_port, door, http, raw
+from tests.tunnel.doors import Answer, door, http, raw
 from tests.tunnel.stand import CONNECTOR
 from tunnel.events import Sighting
 from tunnel.probe import look, look_local, reachable
@@ -134,7 +135,8 @@ async def test_a_body_that_drips_takes_no_longer_than_allowed() -> None:
 
 
 async def test_nobody_there() -> None:
-    found = await look(f"http://127.0.0.1:{await closed_port()}", PATIENT, PROOF, NONCE)
+    with refusing_port() as closed:
+        found = await look(f"http://127.0.0.1:{closed}", PATIENT, PROOF, NONCE)
     assert (found.status, found.error, found.detail) == (
         None, "connect", "127.0.0.1: Connection refused",
     )  # fmt: skip
@@ -250,20 +252,21 @@ async def test_the_origin_on_loopback(answer: Answer, good: bool) -> None:
 
 
 async def test_an_origin_that_is_down() -> None:
-    assert await look_local(f"http://127.0.0.1:{await closed_port()}", PROOF, NONCE) is False
+    with refusing_port() as closed:
+        assert await look_local(f"http://127.0.0.1:{closed}", PROOF, NONCE) is False
 
 
 async def test_whether_anything_is_reachable() -> None:
-    closed = await closed_port()
-    async with door(raw(http(500, b""))) as port, door(raw(b"SSH-2.0-x\r\n")) as ssh:
-        assert await reachable([]) is None
-        assert await reachable([f"http://127.0.0.1:{port}"]) is True
-        assert await reachable([f"127.0.0.1:{ssh}"]) is True
-        assert await reachable([f"127.0.0.1:{closed}", f"http://127.0.0.1:{port}"]) is True
-        assert await reachable([f"127.0.0.1:{closed}"]) is False
-        assert (
-            await reachable([f"http://127.0.0.1:{ssh}", "nonsense", "https://no.invalid"]) is False
-        )
+    fails, deaf = door(raw(http(500, b""))), door(raw(b"SSH-2.0-x\r\n"))
+    with refusing_port() as closed:
+        async with fails as port, deaf as ssh:
+            assert await reachable([]) is None
+            assert await reachable([f"http://127.0.0.1:{port}"]) is True
+            assert await reachable([f"127.0.0.1:{ssh}"]) is True
+            assert await reachable([f"127.0.0.1:{closed}", f"http://127.0.0.1:{port}"]) is True
+            assert await reachable([f"127.0.0.1:{closed}"]) is False
+            useless = [f"http://127.0.0.1:{ssh}", "nonsense", "https://no.invalid"]
+            assert await reachable(useless) is False
 
 
 async def test_one_that_is_reachable_is_enough() -> None:

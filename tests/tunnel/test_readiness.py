@@ -8,8 +8,9 @@ import re
 
 import pytest
 
+from tests.fakes.backend import refusing_port
 from tests.tunnel import doors
-from tests.tunnel.doors import Answer, closed_port, door, http, raw, told
+from tests.tunnel.doors import Answer, door, http, raw, told
 from tests.tunnel.stand import CONNECTOR
 from tunnel import readiness
 from tunnel.events import Ingress, Readiness, Ready
@@ -66,10 +67,10 @@ async def test_nobody_is_believed_before_the_log_has_named_a_connector() -> None
 
 
 async def test_nobody_there() -> None:
-    port = await closed_port()
-    assert await ask_ready(port, CONNECTOR) == NO_ANSWER
-    assert await ask_ingress(port) is None
-    assert await ask_quick_hostname(port) is None
+    with refusing_port() as port:
+        assert await ask_ready(port, CONNECTOR) == NO_ANSWER
+        assert await ask_ingress(port) is None
+        assert await ask_quick_hostname(port) is None
 
 
 @pytest.mark.parametrize("answer", [doors.silence, doors.drops])
