@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from tests.e2e import client as raw
 from tests.e2e.client import HANG, Got
 from tests.e2e.crossing import DIALECTS, PATHS, RESPONSES, chat
 from tests.e2e.faults.hearing import Heard, hear
 from tests.e2e.faults.held import moment
-from tests.e2e.harness import NEVER_EJECTED, NOBODY, Config, Sidecar, chain, until
+from tests.e2e.harness import NEVER_EJECTED, Config, Sidecar, chain, until
 from tests.fakes import behaviours as b
 from tests.fakes import voices
 from tests.fakes.answers import text_of
@@ -53,16 +52,6 @@ class Stage:
         got = await self.ask(stream=stream)
         assert got.status == 200, got.raw[:2000]
         return hear(self.dialect, got)
-
-
-KEYS = {"ONE": "key-number-one", "TWO": "key-number-two", "SIX": "key-number-six"}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sidecar]:
-    """One for all tests that do not ask for its memory or its end."""
-    async with Sidecar(tmp_path_factory.mktemp("moments"), NOBODY, env=KEYS) as sidecar:
-        yield sidecar
 
 
 @asynccontextmanager
@@ -226,16 +215,21 @@ async def test_row_24_memory_stays_bounded(tmp_path: Path, dialect: str, stream:
 
 @moment(25, STREAMED, WHOLE)
 async def test_row_25_each_further_key_is_tried_once_and_the_good_one_stays(
-    shared: Sidecar, dialect: str, stream: bool
+    shared: Sidecar, tmp_path: Path, dialect: str, stream: bool
 ) -> None:
+    keys = ["key-number-one", "key-number-two", "key-number-six"]
+    files: list[Config] = []
+    for key in keys:
+        (tmp_path / key).write_text(key)
+        files.append({"file": str(tmp_path / key)})
     refused = b.status(401, "bad key", "invalid_api_key")
 
     def play(seen: Seen) -> b.Steps:
-        good = seen.header("authorization") == f"Bearer {KEYS['SIX']}"
+        good = seen.header("authorization") == f"Bearer {keys[-1]}"
         return (b.well() if good else refused)(seen)
 
     p, f = Backend("p", rest=play, dialect=dialect), Backend("f", dialect=dialect)
-    auth: Config = {"bearer": {"env": "ONE"}, "further": [{"env": "TWO"}, {"env": "SIX"}]}
+    auth: Config = {"bearer": files[0], "further": files[1:]}
     async with p, f:
         config = chain(p, f, backends={"p": {"auth": auth}})
         async with shared.playing(config) as sidecar:
@@ -245,7 +239,7 @@ async def test_row_25_each_further_key_is_tried_once_and_the_good_one_stays(
             metrics = await sidecar.metrics()
             assert metrics.value("attempts_total", backend="p", outcome="auth") == 2
     told = [(seen.header("authorization") or "").removeprefix("Bearer ") for seen in p.requests]
-    assert told == [*KEYS.values(), KEYS["SIX"]]
+    assert told == [*keys, keys[-1]]
     assert not f.requests
 
 
